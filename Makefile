@@ -1,0 +1,72 @@
+# Everything this repository can do. Needs python3 (3.11 or newer) and make; everything else is fetched into the checkout.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help up down status clean check fmt test e2e migrate docs lock image venv
+
+BIN := .venv/bin
+ANY_PYTHON := $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
+WORKERS ?= 2
+# These come with pydantic-settings and aio-pika, whose versions decide theirs.
+COME_ALONG := --per-rule-ignores 'DEP003=pydantic|aiormq|pamqp'
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+	--no-emit-index-url --no-header --python-version 3.11 $(if $(UPGRADE),--upgrade)
+
+help: ## Print this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9_-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "TOKENOUTPUT_RUN_DIR (.run) and TOKENOUTPUT_PORT_BASE (25600) choose the stack; several can run side by side."
+
+##@ Run it on this machine, without Docker
+up: venv ## Start servers, services and a demo customer; say how to call them
+	@$(BIN)/python -m deploy.local up
+
+down: ## Stop all of it; the data stays
+	@$(ANY_PYTHON) -m deploy.local down
+
+status: ## Say what runs
+	@$(ANY_PYTHON) -m deploy.local status
+
+migrate: venv ## Bring the running stack's tables up to date
+	@set -a && . $${TOKENOUTPUT_RUN_DIR:-.run}/env && exec $(BIN)/tokenoutput migrate
+
+clean: ## Stop the stack and remove its data, and what tests and tools left
+	@$(ANY_PYTHON) -m deploy.local down
+	rm -rf $${TOKENOUTPUT_RUN_DIR:-.run} .run-test build *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+
+##@ Work on it
+check: venv ## Style, types, who imports whom and what, and the guards on locks and migrations
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry . --optional-dependencies-dev-groups dev $(COME_ALONG)
+	$(BIN)/python -m tests.guards.locks
+	$(BIN)/python -m tests.guards.migrations
+
+fmt: venv ## Put the code into the project's format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test: venv ## All tests, with private servers of their own; WORKERS=2 at a time
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+e2e: venv ## Only the tests that call a whole running gateway
+	$(BIN)/python -m pytest tests/e2e
+
+docs: venv ## Write the pages that are made from the code
+	$(BIN)/tokenoutput settings >docs/configuration.md
+
+lock: venv ## Pin what pyproject.toml asks for; UPGRADE=1 takes the newest
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(BIN)/python -m tests.guards.locks
+
+##@ Ship it
+image: ## Build the container image; INSTALL=1 first installs a builder (root, Debian)
+	@$(ANY_PYTHON) -m deploy.image $(if $(INSTALL),--install)
+
+venv:
+	@sh deploy/local/venv.sh

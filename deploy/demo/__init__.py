@@ -1,0 +1,1 @@
+"""Programs that stand in for the outside world in `make up`, in Compose and in tests."""

@@ -1,0 +1,99 @@
+"""The shelf as everyone else sees it: one immutable snapshot, fetched by ETag.
+
+`GET /internal/v1/snapshot` answers 200 with a Snapshot, or 304 to a matching `if-none-match`. With `?wait=SECONDS` the
+304 is held back until the shelf changes or the time is over, which makes a poll a push.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from libs.pricing import Price
+from libs.protocols import Protocol
+
+SNAPSHOT_PATH: Final = "/internal/v1/snapshot"
+MAX_WAIT_SECONDS: Final = 30
+
+AuthStyle = Literal["bearer", "x-api-key"]
+OnDisconnect = Literal["cancel", "drain"]
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """Who serves. ``base_urls`` has one entry per protocol the provider speaks; ``credential`` names the environment
+    variable (or ``…_FILE``) that holds its key."""
+
+    id: str
+    name: str
+    base_urls: dict[Protocol, str]
+    auth: dict[Protocol, AuthStyle]
+    credential: str
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """One provider's way to serve a Model. ``on_disconnect`` is ``cancel`` where the provider stops billing when we
+    hang up, ``drain`` where reading on costs nothing more."""
+
+    id: str
+    model: str
+    provider: str
+    protocol: Protocol
+    upstream_model: str
+    on_disconnect: OnDisconnect
+    priority: int = 0
+
+
+class Model(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is sold. Limits are tokens; ``created`` is a Unix second; ``served_as`` names the model behind an alias."""
+
+    id: str
+    name: str
+    description: str
+    owned_by: str
+    created: int
+    context_tokens: int
+    max_output_tokens: int
+    price_id: str
+    price: Price
+    protocols: tuple[Protocol, ...]
+    input_modalities: tuple[str, ...] = ("text",)
+    output_modalities: tuple[str, ...] = ("text",)
+    supported_parameters: tuple[str, ...] = ()
+    served_as: str | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything that is sold at one moment. ``version`` grows with every publication."""
+
+    version: int
+    providers: tuple[Provider, ...]
+    models: tuple[Model, ...]
+    offers: tuple[Offer, ...]
+
+
+class Shelf:
+    """A snapshot with its look-ups made once."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.models = {model.id: model for model in snapshot.models}
+        self.providers = {provider.id: provider for provider in snapshot.providers}
+        self._offers: dict[str, list[Offer]] = {}
+        for offer in sorted(snapshot.offers, key=lambda o: o.priority):
+            self._offers.setdefault(offer.model, []).append(offer)
+
+    def offers_of(self, model: str) -> Sequence[Offer]:
+        """The model's offers, first choice first."""
+        return self._offers.get(model, ())
+
+
+EMPTY: Final = Shelf(Snapshot(0, (), (), ()))
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    return msgspec.json.encode(snapshot)
+
+
+def decode(body: bytes) -> Snapshot:
+    """Raises ``msgspec.DecodeError`` for anything that is no snapshot."""
+    return msgspec.json.decode(body, type=Snapshot)

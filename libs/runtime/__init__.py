@@ -1,0 +1,1 @@
+"""The shell around aiohttp, asyncpg, redis and aio-pika. It decides nothing about the product."""

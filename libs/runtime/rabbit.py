@@ -1,0 +1,167 @@
+"""RabbitMQ: the usage topology, a publisher that knows what arrived, a reader that comes back.
+
+aio-pika's robust connection waits without limit for a broker that is away, so reconnecting is done here: a failed call
+drops the connection, and the next one opens another. Every wait has an end.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
+from aiormq.exceptions import AMQPError as WireError
+from pamqp.common import FieldValue
+
+from libs.contracts import usage
+
+log = structlog.get_logger()
+
+Message: TypeAlias = AbstractIncomingMessage
+Failed: Final = (AMQPError, WireError, OSError, TimeoutError, RuntimeError)
+
+PUBLISH_SECONDS: Final = 5
+OPEN_SECONDS: Final = 10
+DELIVERY_LIMIT: Final = (
+    100  # RabbitMQ 4 defaults to 20, and a consumer that dies counts too: good money would be parked
+)
+BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+QUORUM: Final[dict[str, FieldValue]] = {"x-queue-type": "quorum"}
+
+
+async def declare(channel: AbstractChannel) -> AbstractExchange:
+    """Declares everything `usage.v1` needs, as both sides do at every connection. Returns the exchange."""
+    for exchange, queue in (
+        (usage.PARKING_EXCHANGE, usage.PARKED_QUEUE),
+        (usage.UNROUTED_EXCHANGE, usage.UNROUTED_QUEUE),
+    ):
+        fanout = await channel.declare_exchange(exchange, "fanout", durable=True)
+        await (await channel.declare_queue(queue, durable=True, arguments=dict(QUORUM))).bind(fanout)
+    direct = await channel.declare_exchange(
+        usage.EXCHANGE, "direct", durable=True, arguments={"alternate-exchange": usage.UNROUTED_EXCHANGE}
+    )
+    arguments: dict[str, FieldValue] = {
+        **QUORUM,
+        "x-single-active-consumer": True,
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-overflow": "reject-publish",
+        "x-dead-letter-exchange": usage.PARKING_EXCHANGE,
+        "x-dead-letter-strategy": "at-least-once",
+    }
+    for partition in range(usage.PARTITIONS):
+        queue_ = await channel.declare_queue(usage.queue_name(partition), durable=True, arguments=dict(arguments))
+        await queue_.bind(direct, usage.routing_key(partition))
+    return direct
+
+
+class Publisher:
+    """Publishes with confirms. A call that returns has been stored by the broker; one that raises may have been."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._lock = asyncio.Lock()
+
+    async def publish(self, exchange: str, key: str, body: bytes, *, message_id: str, reason: str = "") -> None:
+        """Raises one of ``Failed`` when the broker did not confirm in time or could not route."""
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS + OPEN_SECONDS):
+                channel = await self._open()
+                target = await channel.get_exchange(exchange, ensure=False)
+                message = aio_pika.Message(
+                    body,
+                    delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+                    content_type="application/json",
+                    message_id=message_id,
+                    headers={"reason": reason} if reason else None,
+                )
+                await target.publish(message, routing_key=key, mandatory=True, timeout=PUBLISH_SECONDS)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def ping(self) -> None:
+        """Raises one of ``Failed`` while the broker is away."""
+        async with asyncio.timeout(OPEN_SECONDS):
+            _ = await self._open()
+
+    async def close(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            await _close(connection)
+
+    async def _open(self) -> AbstractChannel:
+        async with self._lock:
+            if self._channel is None or self._channel.is_closed:
+                await self.close()
+                self._connection = await aio_pika.connect(self._url, timeout=OPEN_SECONDS)
+                self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+                await declare(self._channel)
+            return self._channel
+
+
+@asynccontextmanager
+async def publisher(url: str) -> AsyncIterator[Publisher]:
+    opened = Publisher(url)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def read(
+    url: str, prefetch: int, handle: Callable[[Message], Awaitable[None]], report: Callable[[str | None], None]
+) -> None:
+    """Feeds every usage message to ``handle`` until cancelled, over as many connections as that takes.
+
+    ``handle`` owns the message and its acknowledgement. ``report`` hears why there is no broker, or None.
+    """
+    failures = 0
+    while True:
+        try:
+            connection = await aio_pika.connect(url, timeout=OPEN_SECONDS)
+        except Failed as error:
+            log.warning("broker_away", error=repr(error))
+            report("the broker is away")
+            await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+            failures += 1
+            continue
+        try:
+            closed = await _subscribe(connection, prefetch, handle)
+            report(None)
+            failures = 0
+            await closed.wait()
+        except Failed as error:
+            log.warning("broker_away", error=repr(error))
+            await asyncio.sleep(BACKOFF_SECONDS[0])
+        finally:
+            report("the broker is away")
+            await _close(connection)
+
+
+async def _subscribe(
+    connection: AbstractConnection, prefetch: int, handle: Callable[[Message], Awaitable[None]]
+) -> asyncio.Event:
+    closed = asyncio.Event()
+    connection.close_callbacks.add(lambda *_: closed.set())
+    async with asyncio.timeout(OPEN_SECONDS):
+        channel = await connection.channel(publisher_confirms=False)
+        channel.close_callbacks.add(lambda *_: closed.set())
+        await channel.set_qos(prefetch_count=prefetch)
+        await declare(channel)
+        for partition in range(usage.PARTITIONS):
+            queue = await channel.get_queue(usage.queue_name(partition), ensure=False)
+            await queue.consume(handle)
+    return closed
+
+
+async def _close(connection: AbstractConnection) -> None:
+    try:
+        async with asyncio.timeout(2):
+            await connection.close()
+    except Failed:
+        log.debug("broker_close_failed")

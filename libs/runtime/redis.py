@@ -1,0 +1,37 @@
+"""Redis connections. A call ends within a third of a second, one way or the other."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import RedisError
+
+Client: TypeAlias = Redis
+Script: TypeAlias = AsyncScript
+Failed: Final = (RedisError, OSError, TimeoutError)
+
+SECONDS: Final = 0.3
+
+
+@asynccontextmanager
+async def client(url: str, *, size: int = 32, retries: int = 1) -> AsyncIterator[Client]:
+    """A client. ``retries`` is 0 where sending a command twice would not be the same as sending it once."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=size,
+        timeout=SECONDS,
+        socket_timeout=SECONDS,
+        socket_connect_timeout=SECONDS,
+        retry=Retry(NoBackoff(), retries),
+        decode_responses=True,
+    )
+    opened = Redis(connection_pool=pool)
+    try:
+        yield opened
+    finally:
+        await opened.aclose()
+        await pool.disconnect()

@@ -1,0 +1,1 @@
+"""The ledger: what was used becomes money, exactly once."""

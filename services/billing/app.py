@@ -1,0 +1,82 @@
+"""Billing's composition root: wiring and nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from libs.runtime import postgres, rabbit, redis
+from libs.runtime.app import new_app
+from libs.runtime.health import HEALTH
+from libs.runtime.holds import Holds
+from libs.runtime.metrics import METRICS
+from libs.runtime.tasks import running, watched
+from services.billing import api
+from services.billing.api import LEASES, POOL, SETTINGS
+from services.billing.consumer import Consumer
+from services.billing.leases import Leases
+from services.billing.poster import Poster
+from services.billing.settings import BillingSettings
+
+log = structlog.get_logger()
+
+PARTITIONS_AHEAD: Final = 3
+DAY_SECONDS: Final = 24 * 3600
+
+
+def create_app(settings: BillingSettings) -> web.Application:
+    """The ledger and its readers."""
+    app = new_app(settings)
+    app[SETTINGS] = settings
+    app.middlewares.append(api.stores_may_be_away)
+    app.cleanup_ctx.append(_resources)
+    app.add_routes(api.routes)
+    return app
+
+
+async def _resources(app: web.Application) -> AsyncIterator[None]:
+    settings, health = app[SETTINGS], app[HEALTH]
+    redis_url, amqp_url = settings.redis_url.get_secret_value(), settings.amqp_url.get_secret_value()
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        pool = app[POOL] = await enter(
+            postgres.pool(settings.database_url.get_secret_value(), "billing", settings.database_connections)
+        )
+        await ensure_partitions(pool)
+        await enter(running(health, "make partitions", _daily(pool)))
+        once = await enter(redis.client(redis_url, retries=0))
+        app[LEASES] = Leases(pool, once, settings.redis_shard, settings.lease_chunk_nano)
+        settling = await enter(redis.client(redis_url))
+        parking = await enter(rabbit.publisher(amqp_url))
+        consumer = Consumer(
+            Poster(pool, settings.revenue_shard),
+            Holds(settling),
+            parking,
+            secret=settings.hold_secret.get_secret_value().encode(),
+            batch_events=settings.batch_events,
+            registry=app[METRICS].registry,
+        )
+        reading = rabbit.read(
+            amqp_url, settings.prefetch_messages, consumer.take, lambda why: health.report("rabbitmq", why)
+        )
+        await enter(running(health, "book usage", consumer.run()))
+        await enter(running(health, "read usage", reading))
+        await enter(watched(health, "postgres", lambda: pool.fetchval("SELECT 1")))
+        await enter(watched(health, "redis", settling.ping))
+        yield
+
+
+async def _daily(pool: postgres.Pool) -> None:
+    while True:
+        await asyncio.sleep(DAY_SECONDS)
+        try:
+            await ensure_partitions(pool)
+        except postgres.TRANSIENT as error:
+            log.warning("partitions_wait", error=repr(error))
+
+
+async def ensure_partitions(pool: postgres.Pool) -> None:
+    await pool.execute("SELECT ensure_partitions($1)", PARTITIONS_AHEAD)

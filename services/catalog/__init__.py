@@ -1,0 +1,1 @@
+"""The shelf: what is sold, by whom, at what price."""

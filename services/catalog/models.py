@@ -1,0 +1,113 @@
+"""A model as the document describes it: what it is, what it costs, and the offers that serve it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from libs.contracts.catalog import Model, Offer
+from libs.pricing import Price, Rates, version_of
+from libs.protocols import OPENAI_CHAT, PROTOCOLS, Protocol
+from services.catalog import names
+from services.catalog.fields import Fields
+from services.catalog.prices import read_price
+from services.catalog.providers import Source
+
+PROVIDER_DEFAULT: Final = "provider_default"
+MODALITIES: Final = ("text", "image", "file", "audio", "video")
+PARAMETERS: Final = (
+    *("frequency_penalty", "logit_bias", "logprobs", "max_tokens", "min_p", "parallel_tool_calls"),
+    *("presence_penalty", "reasoning", "reasoning_effort", "repetition_penalty", "response_format", "seed"),
+    *("stop", "stream", "structured_outputs", "temperature", "thinking", "tool_choice", "tools"),
+    *("top_k", "top_logprobs", "top_p"),
+)
+
+
+class Entry(NamedTuple):
+    """A model of the document, where it stands, and its offers, first choice first. A disabled one is not sold."""
+
+    fields: Fields
+    id: str
+    served_as: str | None
+    offers: tuple[Offer, ...]
+    sold: Model | None
+
+
+def read_entry(fields: Fields, model: str, sources: Mapping[str, Source]) -> Entry:
+    """Meaningless when mistakes were noted."""
+    with fields:
+        enabled = fields.flag("enabled", default=True)
+        offers = _offers(fields, model, sources)
+        if enabled and not fields.maybe("offers"):
+            fields.wrong("is missing: an enabled model needs at least one", "offers")
+        served_as = _served_as(fields, model, offers)
+        sold = _model(fields, model, served_as, offers, enabled=enabled)
+    return Entry(fields, model, served_as, offers, sold if enabled else None)
+
+
+def _model(fields: Fields, model: str, served_as: str | None, offers: Sequence[Offer], *, enabled: bool) -> Model:
+    context, output = fields.tokens("context_tokens"), fields.tokens("max_output_tokens")
+    if 0 < context < output:
+        fields.wrong("is more than context_tokens", "max_output_tokens")
+    price = _price(fields, model, context, enabled=enabled)
+    return Model(
+        id=model,
+        name=fields.text("name"),
+        description=fields.text("description"),
+        owned_by=fields.text("owned_by"),
+        created=fields.day("created"),
+        context_tokens=context,
+        max_output_tokens=output,
+        price_id=version_of(price),
+        price=price,
+        protocols=tuple(sorted({offer.protocol for offer in offers})),
+        input_modalities=fields.choices("input_modalities", MODALITIES, ("text",)),
+        output_modalities=fields.choices("output_modalities", MODALITIES, ("text",)),
+        supported_parameters=fields.choices("supported_parameters", PARAMETERS),
+        served_as=served_as,
+    )
+
+
+def _price(fields: Fields, model: str, context_tokens: int, *, enabled: bool) -> Price:
+    if fields.maybe("price") is not None:
+        return read_price(fields.table("price"), model, context_tokens)
+    if enabled:
+        fields.wrong("is missing: an enabled model is never sold unpriced", "price")
+    return Price(model, Rates(0, 0, 0, 0, 0))
+
+
+def _offers(fields: Fields, model: str, sources: Mapping[str, Source]) -> tuple[Offer, ...]:
+    word = fields.choice("protocol", (PROVIDER_DEFAULT, *PROTOCOLS), PROVIDER_DEFAULT)
+    override = next((protocol for protocol in PROTOCOLS if protocol == word), None)
+    return tuple(
+        _offer(table, model, sources, override, priority) for priority, table in enumerate(fields.tables("offers"))
+    )
+
+
+def _offer(
+    fields: Fields, model: str, sources: Mapping[str, Source], override: Protocol | None, priority: int
+) -> Offer:
+    with fields:
+        provider = fields.choice("provider", sources)
+        upstream = fields.text("upstream_model", names.UPSTREAM, names.UPSTREAM_SHAPE)
+        given = fields.maybe("id") is not None
+        offer_id = fields.text("id", names.OFFER, names.OFFER_SHAPE) if given else f"{model}@{provider}"
+    if provider is None:
+        return Offer(offer_id, model, "", OPENAI_CHAT, upstream, "drain", priority)
+    source = sources[provider]
+    protocol = override or source.protocol
+    if source.provider.base_urls and protocol not in source.provider.base_urls:
+        fields.wrong(f"{provider} has no base URL for {protocol}", "provider")
+    return Offer(offer_id, model, provider, protocol, upstream, source.on_disconnect, priority)
+
+
+def _served_as(fields: Fields, model: str, offers: Sequence[Offer]) -> str | None:
+    """The name of what is really behind the model, where that is not the model's own."""
+    if fields.maybe("served_as") is None:
+        for index, offer in enumerate(offers):
+            if offer.upstream_model not in ("", model):
+                reason = "is not the model's own name, so customers must be told: give the model served_as"
+                fields.wrong(reason, "offers", index, "upstream_model")
+        return None
+    served_as = fields.text("served_as", names.UPSTREAM, names.UPSTREAM_SHAPE)
+    if served_as == model:
+        fields.wrong("is the model's own name: leave it out", "served_as")
+    return served_as

@@ -1,0 +1,142 @@
+"""`tokenoutput`: what an operator does by hand or by script. Every command takes `--json`; 0 is success, 1 is a no."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+import typer
+
+from libs import pricing
+from libs.runtime import logging
+from libs.runtime.migrate import migrate as apply_migrations
+from libs.runtime.settings import load
+from services.billing import commands as billing
+from services.billing.settings import BillingSettings
+from services.catalog.commands import app as catalog
+from services.configuration import page
+from services.edge import commands as edge
+from services.edge.settings import EdgeSettings
+from services.migrations import MigrateSettings
+
+T = TypeVar("T")
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with one line of JSON.")]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+orgs = typer.Typer(no_args_is_help=True, help="Who pays.")
+keys = typer.Typer(no_args_is_help=True, help="How orgs call.")
+ledger = typer.Typer(no_args_is_help=True, help="The books.")
+app.add_typer(catalog, name="catalog")
+app.add_typer(orgs, name="org")
+app.add_typer(keys, name="key")
+app.add_typer(ledger, name="ledger")
+
+
+def main() -> None:
+    logging.configure("console", "error")
+    app()
+
+
+@app.command()
+def migrate(*, as_json: AsJson = False) -> None:
+    """Bring the database up to date, as its owner."""
+    wanted = load(MigrateSettings)
+    applied = _run(apply_migrations(wanted.owner_database_url.get_secret_value(), wanted.owners()))
+    _say({"applied": applied}, "\n".join(applied) or "nothing to do", as_json=as_json)
+
+
+@app.command()
+def settings() -> None:
+    """Print the reference page of every setting."""
+    typer.echo(page(), nl=False)
+
+
+@orgs.command("create")
+def create_org(name: str, *, as_json: AsJson = False) -> None:
+    """Create an org."""
+    org = _run(edge.create_org(load(EdgeSettings), name))
+    _say({"org": org, "name": name}, f"org {org} ({name})", as_json=as_json)
+
+
+@orgs.command("credit")
+def credit_org(
+    org: int,
+    amount: Annotated[str, typer.Argument(help="Dollars, for instance 10 or 0.5.")],
+    ticket: Annotated[str, typer.Option(help="Why. The same ticket credits once, however often it is given.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Give an org promotional credit."""
+    try:
+        nano = billing.nano_of(amount)
+    except billing.BadAmount as error:
+        _fail(str(error), as_json=as_json)
+    if not _run(edge.org_exists(load(EdgeSettings), org)):
+        _fail(f"there is no org {org}", as_json=as_json)
+    done = _run(billing.credit_org(load(BillingSettings), org, nano, ticket))
+    text = f"org {org} was credited ${pricing.usd(nano)}" if done else f"ticket {ticket} was used before"
+    _say({"org": org, "credited": done, "amount": pricing.usd(nano)}, text, as_json=as_json)
+
+
+@keys.command("create")
+def create_key(
+    org: int, name: Annotated[str, typer.Option(help="A label.")] = "key", *, as_json: AsJson = False
+) -> None:
+    """Create a key. It is shown here and never again."""
+    try:
+        key_id, key = _run(edge.create_key(load(EdgeSettings), org, name))
+    except edge.NoSuchOrg as error:
+        _fail(str(error), as_json=as_json)
+    _say({"id": key_id, "key": key}, f"{key}\n(key {key_id}; it is not shown again)", as_json=as_json)
+
+
+@keys.command("revoke")
+def revoke_key(key: int, *, as_json: AsJson = False) -> None:
+    """Revoke a key; every edge refuses it within two seconds."""
+    if not _run(edge.revoke_key(load(EdgeSettings), key)):
+        _fail(f"key {key} is unknown or was revoked before", as_json=as_json)
+    _say({"id": key, "revoked": True}, f"key {key} is revoked", as_json=as_json)
+
+
+@ledger.command("verify")
+def verify_ledger(*, as_json: AsJson = False) -> None:
+    """Recompute the books; exits with 1 at the first difference."""
+    passed, difference = _run(_verify(quiet=as_json))
+    result = {"ok": difference is None, "passed": passed, "difference": difference and difference._asdict()}
+    _say(
+        result,
+        f"DIFFERENCE {difference.check}: {difference.what}" if difference else "the books are right",
+        as_json=as_json,
+    )
+    raise typer.Exit(0 if difference is None else 1)
+
+
+async def _verify(*, quiet: bool) -> tuple[list[str], Any]:
+    passed: list[str] = []
+    async for check, difference in billing.verify_ledger(load(BillingSettings)):
+        if difference is not None:
+            return passed, difference
+        passed.append(check.name)
+        if not quiet:
+            typer.echo(f"{check.name}  {check.claim}")
+    return passed, None
+
+
+def _run(work: Awaitable[T]) -> T:
+    async def run() -> T:
+        return await work
+
+    return asyncio.run(run())
+
+
+def _say(value: object, text: str, *, as_json: bool) -> None:
+    typer.echo(msgspec.json.encode(value).decode() if as_json else text)
+
+
+def _fail(reason: str, *, as_json: bool) -> NoReturn:
+    typer.echo(msgspec.json.encode({"error": reason}).decode() if as_json else reason, err=not as_json)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

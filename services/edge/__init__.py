@@ -1,0 +1,1 @@
+"""The door: who calls, may they, and carrying bytes back."""

@@ -1,0 +1,138 @@
+"""The one cheap look at a request's body: what admission needs of it, and nothing re-encoded. Pure.
+
+Field types and ranges are those of the two protocols' own references; what is not named here goes to the provider as
+it came.
+"""
+
+import re
+from typing import Annotated, Final
+
+import msgspec
+
+from libs.errors import InvalidRequest
+from libs.protocols import ANTHROPIC_MESSAGES, Protocol
+
+MESSAGE_TOKENS: Final = 16  # what a chat template adds around one message, generously
+REFERENCE_TOKENS: Final = 4096  # an image that is only named by a URL or an id
+REFERENCES: Final = re.compile(rb'"(?:image_url|image|input_audio|file|document|file_id)"')
+_ESCAPED_LETTER: Final = re.compile(rb"\\u00([4-7][0-9a-fA-F])")
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
+Unit = Annotated[float, msgspec.Meta(ge=0, le=1)]
+UpToTwo = Annotated[float, msgspec.Meta(ge=0, le=2)]
+
+
+class Message(msgspec.Struct):
+    """Every message of both protocols has a role; the rest is the provider's business."""
+
+    role: str
+
+
+Messages = Annotated[list[Message], msgspec.Meta(min_length=1)]
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class ChatHead(msgspec.Struct):
+    """What is read of an OpenAI Chat Completions request."""
+
+    model: str
+    messages: Messages
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
+    temperature: UpToTwo | None = None
+    top_p: Unit | None = None
+    stop: str | list[str] | None = None
+
+
+class MessagesHead(msgspec.Struct):
+    """What is read of an Anthropic Messages request."""
+
+    model: str
+    messages: Messages
+    stream: bool | None = None
+    max_tokens: Count | None = None
+    temperature: Unit | None = None
+    top_p: Unit | None = None
+    stop_sequences: list[str] | None = None
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The same of both. ``output_cap`` is per choice and None when the caller named none."""
+
+    model: str
+    stream: bool
+    usage_wanted: bool
+    choices: int
+    output_cap: int | None
+    input_bound: int
+
+
+_chat = msgspec.json.Decoder(ChatHead)
+_messages = msgspec.json.Decoder(MessagesHead)
+
+
+def look(body: bytes, protocol: Protocol) -> Head:
+    """Raises InvalidRequest naming the field that is missing or wrong."""
+    try:
+        return _of_messages(body) if protocol == ANTHROPIC_MESSAGES else _of_chat(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_field(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
+    except RecursionError as error:
+        raise InvalidRequest("The body is nested too deeply.") from error
+
+
+def _of_chat(body: bytes) -> Head:
+    seen = _chat.decode(body)
+    caps = [cap for cap in (seen.max_tokens, seen.max_completion_tokens) if cap is not None]
+    return Head(
+        model=seen.model,
+        stream=bool(seen.stream),
+        usage_wanted=bool(seen.stream_options and seen.stream_options.include_usage),
+        choices=seen.n or 1,
+        output_cap=min(caps) if caps else None,
+        input_bound=_input_bound(body, len(seen.messages)),
+    )
+
+
+def _of_messages(body: bytes) -> Head:
+    seen = _messages.decode(body)
+    return Head(
+        model=seen.model,
+        stream=bool(seen.stream),
+        usage_wanted=True,
+        choices=1,
+        output_cap=seen.max_tokens,
+        input_bound=_input_bound(body, len(seen.messages)),
+    )
+
+
+def _input_bound(body: bytes, messages: int) -> int:
+    """More tokens than this body can be: byte-level tokenizers never make more tokens than there are bytes."""
+    return len(body) + messages * MESSAGE_TOKENS + _references(body) * REFERENCE_TOKENS
+
+
+def _references(body: bytes) -> int:
+    """Nobody escapes plain letters but to hide what they spell."""
+    if b"\\u00" in body:
+        body = _ESCAPED_LETTER.sub(lambda match: bytes.fromhex(match[1].decode()), body)
+    return len(REFERENCES.findall(body))
+
+
+def _wrong_field(text: str) -> InvalidRequest:
+    """msgspec's ``Expected `str`, got `int` - at `$.model``` as a sentence with its field."""
+    what, _, where = text.partition(" - at `$")
+    if match := re.fullmatch(r"Object missing required field `(\w+)`", what):
+        path = f"{where.rstrip('`').lstrip('.')}.{match[1]}".lstrip(".")
+        return InvalidRequest(f"Missing required field: {path}.", param=path)
+    path = where.rstrip("`").lstrip(".")
+    if not path:
+        return InvalidRequest(f"The body must be a JSON object: {what}.")
+    return InvalidRequest(f"Invalid value for {path}: {what[0].lower()}{what[1:]}.", param=path)

@@ -1,0 +1,1 @@
+"""The switchboard: which offer, which protocol, what was used. Owns no tables."""

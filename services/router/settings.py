@@ -1,0 +1,34 @@
+"""What the router reads from its environment."""
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from libs.runtime.settings import ServiceSettings
+
+
+class RouterSettings(ServiceSettings):
+    """`TOKENOUTPUT_ROUTER_…`, else `TOKENOUTPUT_…`. Provider credentials are read by the names the catalog gives."""
+
+    scope: ClassVar[str] = "router"
+
+    port: int = Field(default=8081, description="The router's port.", ge=0, le=65535)
+    admin_port: int = Field(default=9081, description="Port of /livez, /readyz and /metrics.", ge=0, le=65535)
+    redis_url: SecretStr = Field(description="The Redis in which holds are settled.")
+    amqp_url: SecretStr = Field(description="The RabbitMQ that usage events go to.")
+    catalog_url: str = Field(default="http://127.0.0.1:8083", description="The catalog service.")
+    spool_dir: Path = Field(description="Folder of the durable spool; a disk of this instance's own.")
+    instance: str = Field(default="router-0", description="This instance's name in events.", min_length=1)
+    simulator_url: str = Field(default="", description="Where offers without a credential go. Only with ENV=dev.")
+    max_body_bytes: int = Field(default=33 << 20, description="Largest request body; above the edge's.", ge=1024)
+    connect_seconds: float = Field(default=10, description="How long a connection to a provider may take.", gt=0)
+    silence_seconds: float = Field(default=300, description="How long a provider may say nothing.", gt=0)
+    answer_seconds: float = Field(default=3500, description="How long one answer may take altogether.", gt=0)
+    hangup_seconds: float = Field(default=30, description="How long usage is awaited when a caller hung up.", ge=0)
+
+    @model_validator(mode="after")
+    def _refuse_simulator_in_production(self) -> Self:
+        if self.simulator_url and self.env != "dev":
+            raise ValueError("simulator_url is for ENV=dev only: customers would pay for made-up answers")
+        return self

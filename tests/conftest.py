@@ -1,0 +1,8 @@
+"""Fixtures that any test may ask for."""
+
+pytest_plugins = (
+    "tests.fixtures.stores",
+    "tests.fixtures.provider",
+    "tests.fixtures.gateway",
+    "tests.fixtures.books",
+)

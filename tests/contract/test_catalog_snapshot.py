@@ -1,0 +1,66 @@
+"""The snapshot as it travels: a sample that every later release must still read, and write the same way."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from libs.contracts import catalog
+from libs.pricing import version_of
+from services.catalog.rules import read
+from tests.unit.catalog.shelf_text import SHELF
+
+SAMPLE = (Path(__file__).parents[1] / "data" / "catalog" / "snapshot.json").read_bytes()
+
+
+def changed(path: list[str | int], value: object) -> bytes:
+    """The sample with one value put in another's place."""
+    document: Any = msgspec.json.decode(SAMPLE)
+    inner = document
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    return msgspec.json.encode(document)
+
+
+def test_the_sample_means_what_it_always_meant() -> None:
+    assert catalog.decode(SAMPLE) == msgspec.structs.replace(read(SHELF), version=7)
+
+
+def test_the_sample_is_written_as_it_always_was() -> None:
+    written = msgspec.json.decode(catalog.encode(msgspec.structs.replace(read(SHELF), version=7)))
+    assert written == msgspec.json.decode(SAMPLE)
+
+
+def test_the_price_id_in_the_sample_still_stands_for_its_price() -> None:
+    (model,) = catalog.decode(SAMPLE).models
+    assert model.price_id == version_of(model.price)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [["news"], ["providers", 0, "news"], ["models", 0, "news"], ["offers", 0, "news"]],
+    ids=lambda path: ".".join(map(str, path)),
+)
+def test_a_field_of_a_later_release_is_passed_over(path: list[str | int]) -> None:
+    assert catalog.decode(changed(path, {"any": "thing"})) == catalog.decode(SAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["models", 0, "price", "rates", "input"], -1),
+        (["models", 0, "price", "rates", "input"], 0.27),
+        (["models", 0, "price", "rates", "news"], 1),
+        (["models", 0, "price", "overrides", 0, "news"], 1),
+        (["offers", 0, "protocol"], "telepathy"),
+        (["offers", 0, "on_disconnect"], "ignore"),
+        (["providers", 0, "auth", "openai_chat"], "basic"),
+        (["version"], "seven"),
+    ],
+    ids=str,
+)
+def test_a_snapshot_that_cannot_be_sold_from_is_not_read(path: list[str | int], value: object) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        catalog.decode(changed(path, value))

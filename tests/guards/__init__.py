@@ -1,0 +1,1 @@
+"""What `make check` asks of the repository itself, beyond style and types."""
