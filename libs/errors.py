@@ -28,12 +28,15 @@ class GatewayError(Exception):
         param: str | None = None,
         retry_after: int | None = None,
         extra: Mapping[str, Any] | None = None,
+        quotes_provider: bool = False,
     ) -> None:
+        """``quotes_provider``: it holds a provider's words, which may hold the caller's. It is never logged."""
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after = retry_after
         self.extra = dict(extra or {})
+        self.quotes_provider = quotes_provider
 
 
 class InternalError(GatewayError):

@@ -73,7 +73,10 @@ def credit_org(
         _fail(str(error), as_json=as_json)
     if not _run(edge.org_exists(load(EdgeSettings), org)):
         _fail(f"there is no org {org}", as_json=as_json)
-    done = _run(billing.credit_org(load(BillingSettings), org, nano, ticket))
+    try:
+        done = _run(billing.credit_org(load(BillingSettings), org, nano, ticket))
+    except billing.BadAmount as error:
+        _fail(str(error), as_json=as_json)
     text = f"org {org} was credited ${pricing.usd(nano)}" if done else f"ticket {ticket} was used before"
     _say({"org": org, "credited": done, "amount": pricing.usd(nano)}, text, as_json=as_json)
 

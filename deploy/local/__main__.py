@@ -8,7 +8,7 @@ from typing import Final
 
 from deploy.local import processes, servers, up
 from deploy.local.errors import StackError
-from deploy.local.packages import locked
+from deploy.local.lock import locked
 from deploy.local.part import Part
 from deploy.local.progress import Progress
 from deploy.local.stack import Stack, from_environment
@@ -28,12 +28,12 @@ def env(stack: Stack, _: Progress) -> None:
 
 
 def servers_up(stack: Stack, progress: Progress) -> None:
-    with locked(stack.run_dir / "lock"):
+    with locked(stack.run_dir / "lock", progress.say):
         servers.start(stack, servers.servers(stack), progress)
 
 
 def servers_down(stack: Stack, progress: Progress) -> None:
-    with locked(stack.run_dir / "lock"):
+    with locked(stack.run_dir / "lock", progress.say):
         servers.stop(servers.servers(stack), progress)
 
 

@@ -3,15 +3,14 @@
 Several stacks of a checkout share what was fetched; the first one that needs it fetches it.
 """
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from deploy.local.debian import archive
+from deploy.local.lock import locked
 from deploy.local.progress import Progress
 
 RABBITMQ: Final = "usr/lib/rabbitmq/lib"
@@ -35,7 +34,7 @@ def ensure(folder: Path, progress: Progress) -> None:
     root, packages = root_of(folder), wanted()
     if not packages or _holds(root, packages):
         return
-    with locked(folder / "lock"):
+    with locked(folder / "lock", progress.say):
         if not _holds(root, packages):
             with progress.long_step(f"Fetching {' and '.join(packages)}"):
                 _fetch(folder, packages)
@@ -57,15 +56,6 @@ def erlang_environment(root: Path) -> dict[str, str]:
     home = root / "usr/lib/erlang"
     path = f"{home / 'bin'}:{os.environ.get('PATH', os.defpath)}"
     return {**library_environment(root), "ERL_ROOTDIR": str(home), "PATH": path}
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keeps other processes out of the same block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def needed(installed: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from deploy.local.errors import StackError
+from deploy.local.lock import locked
 from deploy.local.ports import HOST, SERVICES, Ports
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -161,8 +162,9 @@ def _listening(ports: Ports, service: str) -> dict[str, str]:
 
 
 def _secrets(path: Path) -> Secrets:
-    if not path.exists():
-        write_private(path, json.dumps(asdict(Secrets.new()), indent=1))
+    with locked(path.with_name("secrets.lock")):
+        if not path.exists():
+            write_private(path, json.dumps(asdict(Secrets.new()), indent=1))
     try:
         return Secrets(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:

@@ -7,7 +7,7 @@ from typing import Final
 
 from deploy.local import demo, processes, servers
 from deploy.local.demo import Operator
-from deploy.local.packages import locked
+from deploy.local.lock import locked
 from deploy.local.part import Part
 from deploy.local.ports import HOST, SERVICES
 from deploy.local.programs import Services, Simulator
@@ -19,7 +19,7 @@ MODEL: Final = "deepseek-chat"
 
 def up(stack: Stack, progress: Progress) -> None:
     """Brings up what is down, restarts what has changed, and says how to use it. Data and keys are kept."""
-    with locked(stack.run_dir / "lock"):
+    with locked(stack.run_dir / "lock", progress.say):
         services, simulator = Services(stack), Simulator(stack)
         servers.start(stack, servers.servers(stack), progress)
         operator = Operator(services.environment(), stack.run_dir / "operator.log")
@@ -38,7 +38,7 @@ def up(stack: Stack, progress: Progress) -> None:
 
 def down(stack: Stack, progress: Progress) -> None:
     """Stops everything, callers before those that they call. The data stays."""
-    with locked(stack.run_dir / "lock"):
+    with locked(stack.run_dir / "lock", progress.say):
         for part in (Services(stack), Simulator(stack)):
             servers.stop([part], progress)
         servers.stop(servers.servers(stack), progress)

@@ -8,9 +8,11 @@ from uuid import UUID
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from libs import errors, ids
 from libs.protocols import Protocol, protocol_of_path
+from libs.runtime.clock import now_ms
 from libs.runtime.health import HEALTH, Health
 from libs.runtime.identity import Identity, NotTrusted
 from libs.runtime.metrics import METRICS, Metrics, route_of
@@ -53,8 +55,8 @@ def note(request: web.Request, **facts: object) -> None:
     request[FACTS].update(facts)
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _new_id() -> UUID:
+    return ids.uuid7(now_ms(), secrets.token_bytes(ids.RANDOM_BYTES))
 
 
 def error_response(request: web.Request, error: errors.GatewayError) -> web.Response:
@@ -71,14 +73,15 @@ def error_response(request: web.Request, error: errors.GatewayError) -> web.Resp
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     """Both protocols' request-id header on every answer, streams and errors included."""
-    response.headers["x-request-id"] = response.headers["request-id"] = ids.public(request[REQUEST_ID])
+    request_id = request.get(REQUEST_ID) or _new_id()  # aiohttp answers some requests before they get here
+    response.headers["x-request-id"] = response.headers["request-id"] = ids.public(request_id)
     response.headers["server"] = SERVER
 
 
 @web.middleware
 async def _shell(request: web.Request, handler: Handler) -> web.StreamResponse:
     started, metrics = time.perf_counter(), request.app[METRICS]
-    request[REQUEST_ID] = ids.uuid7(now_ms(), secrets.token_bytes(ids.RANDOM_BYTES))
+    request[REQUEST_ID] = _new_id()
     request[FACTS] = {}
     status = 499  # the caller hung up before there was an answer (nginx's number for it)
     metrics.in_flight.labels(metrics.service).inc()
@@ -104,6 +107,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = error_response(request, _HTTP_ERRORS[error.status](error))
     except ConnectionError:
         raise  # the caller is gone; there is nobody to answer
+    except HttpProcessingError as error:
+        response = error_response(request, errors.InvalidRequest(f"The body cannot be read: {error.message}."))
     except Exception:
         log.exception("unhandled", request_id=ids.public(request[REQUEST_ID]), route=route_of(request))
         response = error_response(request, errors.InternalError("Something went wrong here; it has been recorded."))
@@ -120,7 +125,8 @@ def _log_line(request: web.Request, status: int, seconds: float) -> None:
         route=route_of(request),
         status=status,
         ms=round(seconds * 1000, 1),
-        **({"error": error.code or error.openai_type, "why": error.message} if error else {}),
+        **({"error": error.code or error.openai_type} if error else {}),
+        **({"why": error.message} if error and not error.quotes_provider else {}),
         **request[FACTS],
     )
 

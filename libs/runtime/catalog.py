@@ -3,21 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
 import aiohttp
 import msgspec
 import structlog
 
 from libs.contracts import catalog
-from libs.runtime import client
+from libs.runtime import backoff, client
 from libs.runtime.health import Health
 from libs.runtime.identity import Identity
 from libs.runtime.tasks import running
 
 log = structlog.get_logger()
-
-BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class LiveShelf:
@@ -55,8 +52,8 @@ async def _follow(
             failures = 0
         except (*client.Failed, msgspec.DecodeError, ValueError) as error:
             log.warning("catalog_away", error=repr(error), keeping=live.shelf.snapshot.version)
-            await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
             failures += 1
+            await asyncio.sleep(backoff.after(failures))
 
 
 async def _fetch(live: LiveShelf, url: str, identity: Identity, session: aiohttp.ClientSession) -> bool:

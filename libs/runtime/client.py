@@ -1,7 +1,7 @@
 """The HTTP client of a service: one session, no cookies, no limit but the caller's own."""
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -18,7 +18,7 @@ def payload(body: bytes) -> bytes | io.BytesIO:
 
 @asynccontextmanager
 async def session(
-    *, connect_seconds: float = 3, total_seconds: float | None = 10
+    *, connect_seconds: float = 3, total_seconds: float | None = 10, traces: Sequence[aiohttp.TraceConfig] = ()
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """A session for neighbours or providers. Bodies are handed on as they came, compressed or not."""
     opened = aiohttp.ClientSession(
@@ -28,6 +28,7 @@ async def session(
         auto_decompress=False,
         trust_env=False,
         skip_auto_headers=("user-agent",),
+        trace_configs=list(traces),
     )
     try:
         yield opened

@@ -1,27 +1,92 @@
-"""Ending a hold in Redis. The edge voids what never left, the router settles at once, billing settles again after its
-commit: whoever comes second finds it gone."""
+"""Ending holds in Redis. The edge voids what never left, the router settles at once, billing settles again after its
+commit: whoever comes second finds it gone. What Redis could not take now is given to it again, because a hold that is
+forgotten is credit that its org never gets back."""
 
+import asyncio
+import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final, NamedTuple
 from uuid import UUID
+
+import structlog
 
 from libs.contracts.account import lease_keys
 from libs.runtime import redis
 
-_LUA = (Path(__file__).parent / "settle.lua").read_text(encoding="utf-8")
+log = structlog.get_logger()
+
+SETTLE: Final = (Path(__file__).parent / "settle.lua").read_text(encoding="utf-8")
+AGAIN_SECONDS: Final = 1.0  # longer than a command may wait in a stalled Redis, so that no hold follows its own void
+MOST_WAITING: Final = 100_000
+IN_ONE_PIPELINE: Final = 500
+
+
+class Ended(NamedTuple):
+    """A hold that is over, and the nano-USD that its request cost."""
+
+    org: int
+    request_id: UUID
+    cost: int
 
 
 class Holds:
-    """The holds of one Redis."""
+    """The holds of one Redis. Something has to run ``keep_trying`` beside it."""
 
     def __init__(self, client: redis.Client) -> None:
-        self._settle = client.register_script(_LUA)
+        self._client = client
+        self._script = client.register_script(SETTLE)
+        self._waiting: dict[UUID, tuple[float, Ended]] = {}
 
-    async def settle(self, org: int, request_id: UUID, cost: int) -> bool:
+    async def end(self, hold: Ended) -> bool:
         """Ends the hold; False when it was already gone. Raises one of ``redis.Failed``."""
-        keys = lease_keys(org)
-        answer = await self._settle(keys=[keys.lease, keys.holds], args=[request_id.hex, cost])
+        keys = lease_keys(hold.org)
+        answer = await self._script(keys=[keys.lease, keys.holds], args=[hold.request_id.hex, hold.cost])
         return bool(answer[0] == "OK")
 
-    async def void(self, org: int, request_id: UUID) -> bool:
-        """Ends the hold of a request that cost nothing."""
-        return await self.settle(org, request_id, 0)
+    async def settle(self, hold: Ended) -> None:
+        """Ends the hold now, or as soon as Redis answers again."""
+        try:
+            await self.end(hold)
+        except redis.Failed as error:
+            log.warning("settle_waits", request_id=hold.request_id.hex, error=str(error))
+            self.later(hold)
+
+    async def settle_all(self, holds: Iterable[Ended]) -> None:
+        """The same for many, in few round trips."""
+        left = list(holds)
+        while left:
+            now, left = left[:IN_ONE_PIPELINE], left[IN_ONE_PIPELINE:]
+            for hold in await self._pipeline(now):
+                self.later(hold)
+
+    def later(self, hold: Ended) -> None:
+        """Ends the hold in a moment: also one that Redis may have made although it did not say so."""
+        if len(self._waiting) >= MOST_WAITING:
+            forgotten = self._waiting.pop(next(iter(self._waiting)))
+            log.error("hold_forgotten", org=forgotten[1].org, request_id=forgotten[1].request_id.hex)
+        self._waiting[hold.request_id] = (time.monotonic() + AGAIN_SECONDS, hold)
+
+    async def keep_trying(self) -> None:
+        while True:
+            await asyncio.sleep(AGAIN_SECONDS)
+            now = time.monotonic()
+            due = [hold for at, hold in self._waiting.values() if at <= now]
+            for hold in due:
+                del self._waiting[hold.request_id]
+            await self.settle_all(due)
+
+    async def _pipeline(self, holds: list[Ended]) -> list[Ended]:
+        """Those that Redis did not end."""
+        try:
+            async with self._client.pipeline(transaction=False) as pipe:
+                for hold in holds:
+                    keys = lease_keys(hold.org)
+                    await self._script(
+                        keys=[keys.lease, keys.holds], args=[hold.request_id.hex, hold.cost], client=pipe
+                    )
+                answers = await pipe.execute(raise_on_error=False)
+        except redis.Failed as error:
+            log.warning("settle_waits", holds=len(holds), error=str(error))
+            return holds
+        return [hold for hold, answer in zip(holds, answers, strict=True) if isinstance(answer, Exception)]

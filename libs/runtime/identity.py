@@ -62,7 +62,7 @@ class Identity:
     def _verify(self, token: str, now: float) -> tuple[float, str]:
         try:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, TypeError) as error:
             raise NotTrusted("the service token is missing or forged") from error
         issuer, expires = claims.get("iss"), claims.get("exp")
         if claims.get("aud") != self.name or not isinstance(issuer, str) or not isinstance(expires, int):

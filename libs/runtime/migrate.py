@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
+import stamina
 import structlog
 
 from libs.runtime.postgres import Connection
@@ -19,6 +20,7 @@ from libs.runtime.postgres import Connection
 log = structlog.get_logger()
 
 LOCK: Final = 0x746F6B656E  # "token"
+RACES: Final = (asyncpg.InternalServerError, asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError)
 FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 RECORD: Final = """
 CREATE TABLE IF NOT EXISTS public.tokenoutput_migration (
@@ -84,20 +86,6 @@ async def migrate(url: str, owners: Sequence[Owner]) -> list[str]:
         await connection.close()
 
 
-async def pending(url: str, owners: Sequence[Owner]) -> list[str]:
-    """What ``migrate`` would apply now."""
-    connection: Connection = await asyncpg.connect(url)
-    try:
-        if await connection.fetchval("SELECT to_regclass('public.tokenoutput_migration')") is None:
-            return [f"{owner.name}/{m.name}" for owner in owners for m in files_of(owner.folder)]
-        names: list[str] = []
-        for owner in owners:
-            names += [f"{owner.name}/{m.name}" for m in await _missing(connection, owner)]
-        return names
-    finally:
-        await connection.close()
-
-
 async def _bring_up(connection: Connection, owner: Owner) -> list[str]:
     names = []
     for migration in await _missing(connection, owner):
@@ -132,9 +120,11 @@ async def _ensure_role(connection: Connection, owner: Owner) -> None:
     role, parts = f"tokenoutput_{owner.name}", urlsplit(owner.url)
     if parts.username != role:
         raise MigrationError(f"the {owner.name} service must connect as {role}, not as {parts.username}")
-    if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
-        await connection.execute(f"CREATE ROLE {role} LOGIN")
-    quoted = await connection.fetchval("SELECT quote_literal($1)", unquote(parts.password or ""))
-    await connection.execute(f"ALTER ROLE {role} PASSWORD {quoted}")
+    async for attempt in stamina.retry_context(on=RACES, attempts=10, wait_initial=0.05, wait_max=0.5):
+        with attempt:  # roles are the cluster's: another database's migration may write the same one just now
+            if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
+                await connection.execute(f"CREATE ROLE {role} LOGIN")
+            quoted = await connection.fetchval("SELECT quote_literal($1)", unquote(parts.password or ""))
+            await connection.execute(f"ALTER ROLE {role} PASSWORD {quoted}")
     await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {owner.name}")
     await connection.execute(f"GRANT USAGE ON SCHEMA {owner.name} TO {role}")

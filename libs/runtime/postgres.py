@@ -32,6 +32,7 @@ TRANSIENT: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.DiskFullError,
+    asyncpg.ReadOnlySQLTransactionError,
 )
 
 

@@ -17,6 +17,7 @@ from aiormq.exceptions import AMQPError as WireError
 from pamqp.common import FieldValue
 
 from libs.contracts import usage
+from libs.runtime import backoff
 
 log = structlog.get_logger()
 
@@ -28,21 +29,17 @@ OPEN_SECONDS: Final = 10
 DELIVERY_LIMIT: Final = (
     100  # RabbitMQ 4 defaults to 20, and a consumer that dies counts too: good money would be parked
 )
-BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 QUORUM: Final[dict[str, FieldValue]] = {"x-queue-type": "quorum"}
 
 
 async def declare(channel: AbstractChannel) -> AbstractExchange:
-    """Declares everything `usage.v1` needs, as both sides do at every connection. Returns the exchange."""
-    for exchange, queue in (
-        (usage.PARKING_EXCHANGE, usage.PARKED_QUEUE),
-        (usage.UNROUTED_EXCHANGE, usage.UNROUTED_QUEUE),
-    ):
-        fanout = await channel.declare_exchange(exchange, "fanout", durable=True)
-        await (await channel.declare_queue(queue, durable=True, arguments=dict(QUORUM))).bind(fanout)
-    direct = await channel.declare_exchange(
-        usage.EXCHANGE, "direct", durable=True, arguments={"alternate-exchange": usage.UNROUTED_EXCHANGE}
-    )
+    """Declares everything `usage.v1` needs, as both sides do at every connection. Returns the exchange.
+
+    There is no alternate exchange on purpose: a message without a queue must come back to its publisher, who keeps it.
+    """
+    parking = await channel.declare_exchange(usage.PARKING_EXCHANGE, "fanout", durable=True)
+    await (await channel.declare_queue(usage.PARKED_QUEUE, durable=True, arguments=dict(QUORUM))).bind(parking)
+    direct = await channel.declare_exchange(usage.EXCHANGE, "direct", durable=True)
     arguments: dict[str, FieldValue] = {
         **QUORUM,
         "x-single-active-consumer": True,
@@ -84,11 +81,6 @@ class Publisher:
             await self.close()
             raise
 
-    async def ping(self) -> None:
-        """Raises one of ``Failed`` while the broker is away."""
-        async with asyncio.timeout(OPEN_SECONDS):
-            _ = await self._open()
-
     async def close(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
@@ -127,8 +119,8 @@ async def read(
         except Failed as error:
             log.warning("broker_away", error=repr(error))
             report("the broker is away")
-            await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
             failures += 1
+            await asyncio.sleep(backoff.after(failures))
             continue
         try:
             closed = await _subscribe(connection, prefetch, handle)
@@ -137,7 +129,7 @@ async def read(
             await closed.wait()
         except Failed as error:
             log.warning("broker_away", error=repr(error))
-            await asyncio.sleep(BACKOFF_SECONDS[0])
+            await asyncio.sleep(backoff.after(1))
         finally:
             report("the broker is away")
             await _close(connection)
@@ -147,10 +139,16 @@ async def _subscribe(
     connection: AbstractConnection, prefetch: int, handle: Callable[[Message], Awaitable[None]]
 ) -> asyncio.Event:
     closed = asyncio.Event()
+
+    async def queue_deleted(_: object) -> None:
+        closed.set()
+
     connection.close_callbacks.add(lambda *_: closed.set())
     async with asyncio.timeout(OPEN_SECONDS):
         channel = await connection.channel(publisher_confirms=False)
         channel.close_callbacks.add(lambda *_: closed.set())
+        wire = await channel.get_underlay_channel()
+        wire.on_consumer_cancel_callbacks.add(queue_deleted)
         await channel.set_qos(prefetch_count=prefetch)
         await declare(channel)
         for partition in range(usage.PARTITIONS):

@@ -1,4 +1,4 @@
-"""Redis connections. A call ends within a third of a second, one way or the other."""
+"""Redis connections. A command ends within a third of a second, one way or the other."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +15,7 @@ Script: TypeAlias = AsyncScript
 Failed: Final = (RedisError, OSError, TimeoutError)
 
 SECONDS: Final = 0.3
+WAIT_SECONDS: Final = 2.0  # for a connection of the pool, which is only ever busy for a moment
 
 
 @asynccontextmanager
@@ -23,7 +24,7 @@ async def client(url: str, *, size: int = 32, retries: int = 1) -> AsyncIterator
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=size,
-        timeout=SECONDS,
+        timeout=WAIT_SECONDS,
         socket_timeout=SECONDS,
         socket_connect_timeout=SECONDS,
         retry=Retry(NoBackoff(), retries),

@@ -5,9 +5,9 @@ import errno
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 from aiohttp import web
@@ -19,12 +19,14 @@ from libs.runtime.settings import ServiceSettings
 
 log = structlog.get_logger()
 
+DRAINS: Final = 2  # aiohttp waits for its shutdown timeout twice: for handlers, then for connections
+
 
 class _CallersFault(logging.Filter):
-    """HTTP that cannot be parsed is its sender's fault: aiohttp answers 400 and would log a traceback as an error."""
+    """HTTP that cannot be parsed and callers that hang up are nobody's fault here: aiohttp would log a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        if record.exc_info and isinstance(record.exc_info[1], (HttpProcessingError, ConnectionError)):
             record.levelno, record.levelname, record.exc_info = logging.INFO, "INFO", None
         return True
 
@@ -50,13 +52,32 @@ async def serve(parts: Sequence[Part], stop: asyncio.Event | None = None) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        for part in parts:
-            await stack.enter_async_context(started(part))
+        if not await _unless(stop, _start_all(parts, stack)):
+            return
         gc.freeze()
         await stop.wait()
         log.info("draining", services=[part.settings.scope for part in parts])
         for part in parts:
             part.app[HEALTH].report("drain", "draining")
+
+
+async def _start_all(parts: Sequence[Part], stack: AsyncExitStack) -> None:
+    for part in parts:
+        await stack.enter_async_context(started(part))
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work was done; False when it was given up because ``stop`` was set first."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    while not working.done():
+        working.cancel()
+        await asyncio.wait({working}, timeout=1)
+    if working.cancelled():
+        return False
+    await working
+    return True
 
 
 @asynccontextmanager
@@ -67,11 +88,12 @@ async def started(part: Part) -> AsyncIterator[None]:
         admin = await _set_up(web.AppRunner(admin_app(app), access_log=None), stack)
         await _listen(admin, settings.admin_host, settings.admin_port, settings.scope)
         service = await _set_up(
-            web.AppRunner(app, access_log=None, logger=http_log, shutdown_timeout=settings.drain_seconds), stack
+            web.AppRunner(app, access_log=None, logger=http_log, shutdown_timeout=settings.drain_seconds / DRAINS),
+            stack,
         )
         await _listen(service, settings.host, settings.port, settings.scope)
         app[HEALTH].report("start", None)
-        log.info("listening", service=settings.scope, host=settings.host, port=settings.port, admin=settings.admin_port)
+        log.info("listening", service=settings.scope, port=settings.port, admin_port=settings.admin_port)
         yield
 
 

@@ -51,17 +51,20 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[LEASES] = Leases(pool, once, settings.redis_shard, settings.lease_chunk_nano)
         settling = await enter(redis.client(redis_url))
         parking = await enter(rabbit.publisher(amqp_url))
+        holds = Holds(settling)
         consumer = Consumer(
             Poster(pool, settings.revenue_shard),
-            Holds(settling),
+            holds,
             parking,
             secret=settings.hold_secret.get_secret_value().encode(),
             batch_events=settings.batch_events,
+            batch_messages=settings.prefetch_messages,
             registry=app[METRICS].registry,
         )
         reading = rabbit.read(
             amqp_url, settings.prefetch_messages, consumer.take, lambda why: health.report("rabbitmq", why)
         )
+        await enter(running(health, "settle holds", holds.keep_trying()))
         await enter(running(health, "book usage", consumer.run()))
         await enter(running(health, "read usage", reading))
         await enter(watched(health, "postgres", lambda: pool.fetchval("SELECT 1")))

@@ -30,10 +30,13 @@ def nano_of(text: str) -> int:
 
 
 async def credit_org(settings: BillingSettings, org: int, nano: int, ticket: str) -> bool:
-    """Gives an org promotional credit, once per ticket; False when that ticket was used before."""
+    """Gives an org promotional credit, once per ticket; False when that ticket did so before. Raises BadAmount."""
     url = settings.database_url.get_secret_value()
     async with postgres.connected(url, "billing") as connection, connection.transaction():
-        return await accounts.credit_org(connection, org, nano, f"adj:{ticket}", ticket)
+        try:
+            return await accounts.credit_org(connection, org, nano, f"adj:{ticket}", ticket)
+        except accounts.KeyUsed as error:
+            raise BadAmount(f"ticket {ticket} was used before, and {error}") from error
 
 
 async def verify_ledger(settings: BillingSettings) -> AsyncIterator[tuple[verify.Check, verify.Difference | None]]:

@@ -3,8 +3,7 @@ event in it is in the books or parked."""
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import structlog
@@ -12,24 +11,28 @@ from prometheus_client import CollectorRegistry, Counter
 
 from libs.contracts import usage
 from libs.pricing import Price
-from libs.runtime import postgres, rabbit, redis
-from libs.runtime.holds import Holds
-from services.billing.poster import Poster
+from libs.runtime import backoff, postgres, rabbit
+from libs.runtime.clock import now_ms
+from libs.runtime.holds import Ended, Holds
+from services.billing.poster import Poster, Unpostable
 from services.billing.verdict import Accepted, Refused, judge
 
 log = structlog.get_logger()
 
 GATHER_SECONDS: Final = 0.02
-BACKOFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
+MOST_OF_A_REASON: Final = 200
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-class Parcel(NamedTuple):
-    """A message and what is in it."""
+class Batch:
+    """What was gathered, and how far its booking has come: a retry goes on where the last try stopped."""
 
-    message: rabbit.Message
-    producer: str
-    prices: dict[str, Price]
-    events: list[msgspec.Raw]
+    def __init__(self, messages: list[rabbit.Message]) -> None:
+        self.messages = messages
+        self.prices: dict[str, Price] = {}
+        self.accepted: list[Accepted] = []
+        self.parking: list[tuple[bytes, str]] = []
+        self.posted = False
 
 
 class Consumer:
@@ -43,6 +46,7 @@ class Consumer:
         *,
         secret: bytes,
         batch_events: int,
+        batch_messages: int,
         registry: CollectorRegistry,
     ) -> None:
         self._poster = poster
@@ -50,30 +54,24 @@ class Consumer:
         self._parking = parking
         self._secret = secret
         self._batch_events = batch_events
+        self._batch_messages = batch_messages
         self._inbox: asyncio.Queue[rabbit.Message] = asyncio.Queue()
-        self._posted = Counter("tokenoutput_usage_events_total", "Usage events by fate.", ["fate"], registry=registry)
+        self._fates = Counter("tokenoutput_usage_events_total", "Usage events by fate.", ["fate"], registry=registry)
 
     async def take(self, message: rabbit.Message) -> None:
         self._inbox.put_nowait(message)
 
     async def run(self) -> None:
         while True:
-            parcels = await self._gather()
-            if parcels:
-                await self._until_done(parcels)
+            await self._until_done(self._judge(await self._gather()))
 
-    async def _gather(self) -> list[Parcel]:
-        """At least one message, at most a batch, and no longer than 20 ms after the first."""
-        parcels, count = [], 0
-        message: rabbit.Message | None = await self._inbox.get()
+    async def _gather(self) -> list[rabbit.Message]:
+        """At least one message, at most a batch of them, and none later than 20 ms after the first."""
+        messages = [await self._inbox.get()]
         deadline = time.monotonic() + GATHER_SECONDS
-        while message is not None:
-            parcel = await self._open(message)
-            if parcel is not None:
-                parcels.append(parcel)
-                count += len(parcel.events)
-            message = None if count >= self._batch_events else await self._next(deadline)
-        return parcels
+        while len(messages) < self._batch_messages and (message := await self._next(deadline)) is not None:
+            messages.append(message)
+        return messages
 
     async def _next(self, deadline: float) -> rabbit.Message | None:
         try:
@@ -82,72 +80,70 @@ class Consumer:
         except TimeoutError:
             return None
 
-    async def _open(self, message: rabbit.Message) -> Parcel | None:
-        """None for a message that is no envelope: it is parked as it is."""
-        try:
-            envelope = usage.decode_envelope(message.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            await self._park(message.body, f"malformed envelope: {error}", message.message_id or "")
-            await _acknowledge(message)
-            return None
-        return Parcel(message, envelope.producer, envelope.prices, envelope.events)
+    def _judge(self, messages: list[rabbit.Message]) -> Batch:
+        """Opens every message once. What makes no sense is set apart, and its neighbours do not suffer for it."""
+        batch = Batch(messages)
+        for message in messages:
+            try:
+                envelope = usage.decode_envelope(message.body)
+            except UNREADABLE as error:
+                batch.parking.append((message.body, f"malformed envelope: {error}"))
+                continue
+            batch.prices.update(envelope.prices)
+            for raw in envelope.events:
+                try:
+                    batch.accepted.append(judge(bytes(raw), envelope.prices, self._secret, now_ms()))
+                except Refused as error:
+                    batch.parking.append((_alone(raw, envelope.prices), str(error)))
+        return batch
 
-    async def _until_done(self, parcels: Sequence[Parcel]) -> None:
-        """A database that is away is waited for; the messages stay unacknowledged meanwhile and lose nothing."""
+    async def _until_done(self, batch: Batch) -> None:
+        """Whatever is away is waited for; the messages stay unacknowledged meanwhile and lose nothing."""
         failures = 0
         while True:
             try:
-                await self._book(parcels)
+                return await self._book(batch)
             except (*postgres.TRANSIENT, *rabbit.Failed) as error:
                 log.warning("booking_waits", error=repr(error))
-                await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
-                failures += 1
-            else:
-                return
+            except Exception:
+                log.exception("booking_failed")
+            failures += 1
+            await asyncio.sleep(backoff.after(failures))
 
-    async def _book(self, parcels: Sequence[Parcel]) -> None:
-        accepted: list[Accepted] = []
-        prices: dict[str, Price] = {}
-        for parcel in parcels:
-            accepted += await self._judge(parcel)
-            prices.update(parcel.prices)
-        refused = await self._poster.post(accepted, prices) if accepted else []
+    async def _book(self, batch: Batch) -> None:
+        if batch.accepted and not batch.posted:
+            await self._post(batch)
+        while batch.parking:
+            await self._park(*batch.parking[-1])
+            batch.parking.pop()
+        for message in batch.messages:
+            await _acknowledge(message)
+        events = [item.event for item in batch.accepted]
+        await self._holds.settle_all(Ended(e.org, e.request_id, min(e.cost, e.hold.amount)) for e in events)
+
+    async def _post(self, batch: Batch) -> None:
+        refused: list[Unpostable] = []
+        for start in range(0, len(batch.accepted), self._batch_events):
+            refused += await self._poster.post(batch.accepted[start : start + self._batch_events], batch.prices)
+        batch.posted = True
         for item in refused:
-            await self._park_event(usage.encode_event(item.event.event), prices, item.reason)
-        self._posted.labels("booked").inc(len(accepted) - len(refused))
-        for parcel in parcels:
-            await _acknowledge(parcel.message)
-        unbooked = {item.event.event.request_id for item in refused}
-        await self._settle([item for item in accepted if item.event.request_id not in unbooked])
+            batch.accepted.remove(item.event)
+            raw = msgspec.Raw(usage.encode_event(item.event.event))
+            batch.parking.append((_alone(raw, batch.prices), item.reason))
+        self._fates.labels("booked").inc(len(batch.accepted))
 
-    async def _judge(self, parcel: Parcel) -> list[Accepted]:
-        accepted, now_ms = [], time.time_ns() // 1_000_000
-        for raw in parcel.events:
-            try:
-                accepted.append(judge(bytes(raw), parcel.prices, self._secret, now_ms))
-            except Refused as error:
-                await self._park_event(bytes(raw), parcel.prices, str(error))
-        return accepted
-
-    async def _park_event(self, raw: bytes, prices: dict[str, Price], reason: str) -> None:
-        envelope = usage.Envelope(usage.SCHEMA, "billing", time.time_ns() // 1_000_000, prices, [msgspec.Raw(raw)])
-        await self._park(usage.encode_envelope(envelope), reason, "parked")
-
-    async def _park(self, body: bytes, reason: str, message_id: str) -> None:
-        """Out of the way and kept: an operator replays it or voids it."""
+    async def _park(self, body: bytes, reason: str) -> None:
+        """Out of the way and kept in the queue of parked events, for an operator to look at."""
         log.error("event_parked", reason=reason)
-        self._posted.labels("parked").inc()
-        await self._parking.publish(usage.PARKING_EXCHANGE, "", body, message_id=message_id, reason=reason[:200])
+        await self._parking.publish(
+            usage.PARKING_EXCHANGE, "", body, message_id="parked", reason=reason[:MOST_OF_A_REASON]
+        )
+        self._fates.labels("parked").inc()
 
-    async def _settle(self, items: Sequence[Accepted]) -> None:
-        """The router did so at once; this is for holds whose router could not."""
-        for item in items:
-            event = item.event
-            try:
-                await self._holds.settle(event.org, event.request_id, min(event.cost, event.hold.amount))
-            except redis.Failed as error:
-                log.warning("settle_failed", error=repr(error), left=len(items))
-                return
+
+def _alone(raw: msgspec.Raw, prices: dict[str, Price]) -> bytes:
+    """One event in an envelope of its own."""
+    return usage.encode_envelope(usage.Envelope(usage.SCHEMA, "billing", now_ms(), prices, [raw]))
 
 
 async def _acknowledge(message: rabbit.Message) -> None:

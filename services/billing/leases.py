@@ -85,7 +85,7 @@ class Leases:
                 if isinstance(more, LeaseAnswer):
                     return more
                 await store.grant(connection, request.org, warm.epoch, more)
-                await accounts.lease_more(connection, request.org, more)
+                await accounts.change_leased(connection, request.org, more)
                 granted += more
         await self._grant(keys=[keys.lease], args=[warm.epoch, granted])
         return LeaseAnswer("ready", granted - warm.used - warm.held)
@@ -94,13 +94,37 @@ class Leases:
         self, connection: postgres.Connection, request: LeaseRequest, keys: LeaseKeys, ticket: str, *, gen: str
     ) -> LeaseAnswer:
         async with connection.transaction():
+            await accounts.posted(connection, request.org, lock=True)  # first, as posting a batch does
             await store.doubt(connection, request.org, self._shard)
-            there = await accounts.posted(connection, request.org, lock=True)
+            there = await accounts.posted(connection, request.org)
             amount = portion(there, 0, request.need, self._chunk)
             if isinstance(amount, LeaseAnswer):
                 return amount
             epoch = await store.create(connection, request.org, self._shard, gen, amount)
-            await accounts.lease_more(connection, request.org, amount)
-        outcome = await self._create(keys=[keys.lease, keys.holds, keys.ticket], args=[ticket, gen, epoch, amount])
+            await accounts.change_leased(connection, request.org, amount)
+        outcome = await self._create_in_redis(keys, ticket, gen, epoch, amount)
         log.info("lease_opened", org=request.org, epoch=epoch, amount=amount, outcome=outcome)
+        if outcome != "OK":
+            await self._take_back(connection, request.org, epoch, amount)
         return LeaseAnswer("ready", amount)
+
+    async def _create_in_redis(self, keys: LeaseKeys, ticket: str, gen: str, epoch: int, amount: int) -> str:
+        """Raises one of ``redis.Failed`` only when it may have been made: then it stays, and is found or doubted.
+
+        Making it uses the ticket up. If the ticket could still be deleted, it was not made and now never will be.
+        """
+        try:
+            return str(
+                await self._create(keys=[keys.lease, keys.holds, keys.ticket], args=[ticket, gen, epoch, amount])
+            )
+        except redis.Failed:
+            if await self._client.delete(keys.ticket) == 1:
+                return "LOST"
+            raise
+
+    async def _take_back(self, connection: postgres.Connection, org: int, epoch: int, amount: int) -> None:
+        """Closes a lease that never was in Redis, so that its credit is free again."""
+        async with connection.transaction():
+            await accounts.posted(connection, org, lock=True)
+            await store.close(connection, org, epoch)
+            await accounts.change_leased(connection, org, -amount)

@@ -76,7 +76,17 @@ async def _batches(connection: Connection) -> str | None:
     row = await audit.first_wrong_batch(connection)
     if row is None:
         return None
-    return f"{row['idem_key']}: its charges come to {row['charged']}, its transfer to {row['transferred']}"
+    return (
+        f"{row['idem_key']}: its charges come to {row['charged']} of account {row['charged_to']}, "
+        f"its transfer to {row['transferred']} from {row['taken_from']} to {row['payee']}"
+    )
+
+
+async def _overdrawn(connection: Connection) -> str | None:
+    row = await audit.first_overdrawn(connection)
+    if row is None:
+        return None
+    return f"org {row['org_id']}: {row['posted']} posted, {row['leased']} leased"
 
 
 async def _leases(connection: Connection) -> str | None:
@@ -97,6 +107,7 @@ CHECKS = (
     Check("C1", "every balance is the sum of its transfers", _balances),
     Check("C7", "every charge is what its tokens cost at its price, and within its hold", _charges),
     Check("C5", "every batch's charges are its transfers", _batches),
+    Check("C6", "no org has less than what is leased of its credit", _overdrawn),
     Check("I3", "every lease's consumption is its charges", _leases),
     Check("I1", "leased credit is what the leases have not consumed", _leased),
 )

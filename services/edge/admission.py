@@ -11,7 +11,7 @@ from libs.contracts.account import lease_keys
 from libs.contracts.dispatch import Hold
 from libs.errors import BillingRecovering, Unavailable
 from libs.runtime import redis
-from libs.runtime.holds import Holds
+from libs.runtime.holds import Ended, Holds
 from services.edge import ask as asking
 from services.edge.ask import Ask
 from services.edge.neighbours import Billing
@@ -26,9 +26,9 @@ HOLD_SCRIPT: Final = (Path(__file__).parent / "admission.lua").read_text(encodin
 class Admission:
     """The till at the door: one Redis, one billing service."""
 
-    def __init__(self, client: redis.Client, billing: Billing, *, shard: str, topup_url: str) -> None:
+    def __init__(self, client: redis.Client, holds: Holds, billing: Billing, *, shard: str, topup_url: str) -> None:
         self._hold = client.register_script(HOLD_SCRIPT)
-        self._holds = Holds(client)
+        self._holds = holds
         self._billing = billing
         self._shard = shard
         self._topup_url = topup_url
@@ -36,7 +36,7 @@ class Admission:
     async def hold(self, org: int, request_id: UUID, ask: Ask) -> tuple[Ask, Hold]:
         """The request as it may go, which can be shorter than asked, and the credit set aside for it.
 
-        Raises InsufficientBalance, BillingRecovering or Unavailable; nothing is held then.
+        Raises InsufficientBalance, BillingRecovering or Unavailable; nothing stays held then.
         """
         for _ in range(TRIES):
             epoch = await self._try(org, request_id, ask.need)
@@ -45,20 +45,14 @@ class Admission:
             ask = await self._more_credit(org, ask)
         raise Unavailable("Credit for this request could not be set aside just now.", retry_after=RETRY_AFTER)
 
-    async def void(self, org: int, request_id: UUID) -> None:
-        """Gives back the hold of a request that never left."""
-        try:
-            await self._holds.void(org, request_id)
-        except redis.Failed as error:
-            log.warning("void_failed", org=org, request_id=request_id.hex, error=repr(error))
-
     async def _try(self, org: int, request_id: UUID, need: int) -> int | None:
         """The lease's epoch, or None when the lease is missing or too small."""
         keys = lease_keys(org)
         try:
             answer = await self._hold(keys=[keys.lease, keys.holds], args=[request_id.hex, need])
         except redis.Failed as error:
-            log.warning("redis_away", error=repr(error))
+            log.warning("redis_away", error=str(error))
+            self._holds.later(Ended(org, request_id, 0))  # it may have been made all the same
             raise Unavailable("Billing is away for a moment; nothing was charged.", retry_after=RETRY_AFTER) from error
         if answer[0] == "OK":
             return int(answer[1])

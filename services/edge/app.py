@@ -8,12 +8,13 @@ from aiohttp import web
 from libs.runtime import catalog, client, postgres, redis
 from libs.runtime.app import IDENTITY, new_app
 from libs.runtime.health import HEALTH
-from libs.runtime.tasks import watched
+from libs.runtime.holds import Holds
+from libs.runtime.tasks import running, watched
 from services.edge.admission import Admission
 from services.edge.api import account, chat, messages, models
 from services.edge.callers import Callers
 from services.edge.neighbours import Billing
-from services.edge.parts import ADMISSION, BILLING, CALLERS, RELAY, SETTINGS, SHELF
+from services.edge.parts import ADMISSION, BILLING, CALLERS, HOLDS, RELAY, SETTINGS, SHELF
 from services.edge.relay import Relay
 from services.edge.settings import EdgeSettings
 
@@ -42,8 +43,10 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         )
         app[CALLERS] = Callers(pool, settings.key_pepper.get_secret_value().encode(), settings.key_cache_seconds)
         app[BILLING] = Billing(neighbours, settings.billing_url, identity)
-        app[ADMISSION] = Admission(store, app[BILLING], shard=settings.redis_shard, topup_url=settings.topup_url)
+        holds = app[HOLDS] = Holds(store)
+        app[ADMISSION] = Admission(store, holds, app[BILLING], shard=settings.redis_shard, topup_url=settings.topup_url)
         app[RELAY] = Relay(relay, settings.router_url, identity, settings.answer_seconds)
         await stack.enter_async_context(watched(health, "postgres", lambda: pool.fetchval("SELECT 1")))
+        await stack.enter_async_context(running(health, "void holds", holds.keep_trying()))
         await stack.enter_async_context(watched(health, "redis", store.ping))
         yield

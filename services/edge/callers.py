@@ -1,6 +1,7 @@
 """Who is calling. A key is looked up by its digest and then trusted for a moment, so that a revocation bites on every
 edge within that moment whether or not anybody was told."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
@@ -39,6 +40,7 @@ class Callers:
         self._trusted_seconds = trusted_seconds
         self._clock = clock
         self._seen: dict[bytes, tuple[float, Caller]] = {}
+        self._looking: dict[bytes, asyncio.Task[Caller]] = {}
 
     async def identify(self, request: web.Request) -> Caller:
         """Raises AuthenticationFailed or PermissionDenied."""
@@ -52,9 +54,16 @@ class Callers:
         digest, now = keys.digest(key, self._pepper), self._clock()
         expires, caller = self._seen.get(digest, (0.0, None))
         if caller is None or now >= expires:
-            caller = await self._find(digest)
+            caller = await self._find_once(digest)
             self._remember(digest, now, caller)
         return caller
+
+    async def _find_once(self, digest: bytes) -> Caller:
+        """However many requests come with one key at one moment, it is looked up once."""
+        if digest not in self._looking:
+            self._looking[digest] = looking = asyncio.create_task(self._find(digest))
+            looking.add_done_callback(lambda _: self._looking.pop(digest))
+        return await asyncio.shield(self._looking[digest])
 
     async def _find(self, digest: bytes) -> Caller:
         try:

@@ -5,17 +5,20 @@ it came.
 """
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
-from libs.errors import InvalidRequest
+from libs.errors import InvalidRequest, UnsupportedParameter
 from libs.protocols import ANTHROPIC_MESSAGES, Protocol
 
 MESSAGE_TOKENS: Final = 16  # what a chat template adds around one message, generously
 REFERENCE_TOKENS: Final = 4096  # an image that is only named by a URL or an id
-REFERENCES: Final = re.compile(rb'"(?:image_url|image|input_audio|file|document|file_id)"')
-_ESCAPED_LETTER: Final = re.compile(rb"\\u00([4-7][0-9a-fA-F])")
+REFERENCES: Final = re.compile(rb'"(?:image_url|image|input_audio|file_id)"')
+UNBOUNDED: Final = re.compile(rb'"type"\s*:\s*"(?:document|file|video|video_url)"')  # of any size
+HIDDEN: Final = re.compile(rb'"(?:[a-z_]|\\u00[4-7][0-9a-fA-F]){4,12}"')  # letters are escaped to hide what they spell
+ANY_NUMBER: Final = 1 << 31
+TOKENS_ONLY: Final = ("custom", "function", "bash_", "text_editor_", "computer_", "memory_")
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
 Unit = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -35,7 +38,20 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class ChatHead(msgspec.Struct):
+class Tool(msgspec.Struct):
+    type: str | None = None
+
+
+class Extras(msgspec.Struct):
+    """What providers bill beside tokens."""
+
+    tools: list[Tool] | None = None
+    web_search_options: Any = None
+    enable_search: Any = None
+    mcp_servers: Any = None
+
+
+class ChatHead(Extras, kw_only=True):
     """What is read of an OpenAI Chat Completions request."""
 
     model: str
@@ -50,7 +66,7 @@ class ChatHead(msgspec.Struct):
     stop: str | list[str] | None = None
 
 
-class MessagesHead(msgspec.Struct):
+class MessagesHead(Extras, kw_only=True):
     """What is read of an Anthropic Messages request."""
 
     model: str
@@ -91,6 +107,7 @@ def look(body: bytes, protocol: Protocol) -> Head:
 
 def _of_chat(body: bytes) -> Head:
     seen = _chat.decode(body)
+    _refuse_what_has_no_price(seen)
     caps = [cap for cap in (seen.max_tokens, seen.max_completion_tokens) if cap is not None]
     return Head(
         model=seen.model,
@@ -104,6 +121,7 @@ def _of_chat(body: bytes) -> Head:
 
 def _of_messages(body: bytes) -> Head:
     seen = _messages.decode(body)
+    _refuse_what_has_no_price(seen)
     return Head(
         model=seen.model,
         stream=bool(seen.stream),
@@ -116,14 +134,22 @@ def _of_messages(body: bytes) -> Head:
 
 def _input_bound(body: bytes, messages: int) -> int:
     """More tokens than this body can be: byte-level tokenizers never make more tokens than there are bytes."""
-    return len(body) + messages * MESSAGE_TOKENS + _references(body) * REFERENCE_TOKENS
+    if UNBOUNDED.search(body) or any(b"\\" in word for word in HIDDEN.findall(body)):
+        return ANY_NUMBER
+    return len(body) + messages * MESSAGE_TOKENS + len(REFERENCES.findall(body)) * REFERENCE_TOKENS
 
 
-def _references(body: bytes) -> int:
-    """Nobody escapes plain letters but to hide what they spell."""
-    if b"\\u00" in body:
-        body = _ESCAPED_LETTER.sub(lambda match: bytes.fromhex(match[1].decode()), body)
-    return len(REFERENCES.findall(body))
+def _refuse_what_has_no_price(seen: Extras) -> None:
+    """What a provider bills by the search or by the call is not sold yet, and what is not held for is not let through.
+
+    Raises UnsupportedParameter.
+    """
+    for tool in seen.tools or ():
+        if tool.type is not None and not tool.type.startswith(TOKENS_ONLY):
+            raise UnsupportedParameter(f"Tools of type {tool.type[:60]!r} are not sold here yet.", param="tools")
+    for name in ("web_search_options", "enable_search", "mcp_servers"):
+        if getattr(seen, name):
+            raise UnsupportedParameter(f"{name} is not sold here yet.", param=name)
 
 
 def _wrong_field(text: str) -> InvalidRequest:

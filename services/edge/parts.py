@@ -5,6 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from libs.runtime.catalog import LiveShelf
+from libs.runtime.holds import Holds
 from services.edge.admission import Admission
 from services.edge.callers import Callers
 from services.edge.neighbours import Billing
@@ -15,5 +16,6 @@ SETTINGS: Final = web.AppKey("settings", EdgeSettings)
 CALLERS: Final = web.AppKey("callers", Callers)
 SHELF: Final = web.AppKey("shelf", LiveShelf)
 ADMISSION: Final = web.AppKey("admission", Admission)
+HOLDS: Final = web.AppKey("holds", Holds)
 BILLING: Final = web.AppKey("billing", Billing)
 RELAY: Final = web.AppKey("relay", Relay)

@@ -18,11 +18,10 @@ RETRY_AFTER: Final = 2
 AWAY: Final = "The gateway is restarting a part of itself; nothing was charged."
 EVENT_STREAM: Final = "text/event-stream"
 COPIED: Final = ("content-type", "retry-after", "x-should-retry", "cache-control", "x-accel-buffering")
-OWN: Final = "x-tokenoutput-"
 
 
 class RouterAway(Unavailable):
-    """The router was never reached, so nothing can have been spent."""
+    """The router did not take the request, so nothing can have been spent."""
 
 
 class Relay:
@@ -46,20 +45,22 @@ class Relay:
             upstream = await self._session.post(
                 self._address, data=client.payload(body), headers=headers, timeout=self._timeout
             )
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             log.warning("router_away", error=repr(error))
             raise RouterAway(AWAY, retry_after=RETRY_AFTER) from error
         except client.Failed as error:
             log.warning("router_lost", error=repr(error))
             raise UpstreamFailed("The connection inside the gateway broke before there was an answer.") from error
         async with upstream:
+            if not all(upstream.headers.get(name) == value for name, value in dispatch.ANSWERED.items()):
+                log.error("router_refused_us", status=upstream.status)
+                raise RouterAway(AWAY, retry_after=RETRY_AFTER)
             return await _copy(request, upstream, extra)
 
 
 async def _copy(request: web.Request, upstream: aiohttp.ClientResponse, extra: dict[str, str]) -> web.StreamResponse:
     headers = {
         **{name: upstream.headers[name] for name in COPIED if name in upstream.headers},
-        **{name: value for name, value in upstream.headers.items() if name.lower().startswith(OWN)},
         **extra,
     }
     if not upstream.headers.get("content-type", "").startswith(EVENT_STREAM):

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from libs import errors, ids
 from libs.contracts import dispatch
-from libs.runtime.app import CALLERS_PROTOCOL, REQUEST_ID, note
+from libs.runtime.app import CALLERS_PROTOCOL, REQUEST_ID, error_response, note
 from services.router.dispatch import Switchboard
 from services.router.settings import RouterSettings
 
@@ -31,10 +31,7 @@ class HttpSink:
         self.aborted = False
 
     async def whole(self, body: bytes) -> None:
-        response = web.Response(
-            body=body,
-            content_type="application/json",
-        )
+        response = web.Response(body=body, content_type="application/json", headers=dispatch.ANSWERED)
         self.response = response
         await response.prepare(self._request)
         await response.write_eof()
@@ -46,7 +43,7 @@ class HttpSink:
         await (await self._stream()).write_eof(last)
 
     async def fail(self, error: errors.GatewayError) -> None:
-        note(self._request, stream_error=error.message)
+        note(self._request, stream_error=error.code)
         last = errors.last_event_of(error, self._request[CALLERS_PROTOCOL], ids.public(self._request[REQUEST_ID]))
         await (await self._stream()).write_eof(last)
 
@@ -57,7 +54,7 @@ class HttpSink:
 
     async def _stream(self) -> web.StreamResponse:
         if self.response is None:
-            self.response = web.StreamResponse(headers=SSE_HEADERS)
+            self.response = web.StreamResponse(headers={**SSE_HEADERS, **dispatch.ANSWERED})
             await self.response.prepare(self._request)
         return self.response
 
@@ -69,7 +66,13 @@ async def take(request: web.Request) -> web.StreamResponse:
     note(request, org=order.org, model=order.model, stream=order.stream)
     forwarded = {name: request.headers[name] for name in dispatch.FORWARDED_HEADERS if name in request.headers}
     sink = HttpSink(request)
-    await request.app[SWITCHBOARD].run(order, await request.read(), forwarded, sink)
+    body = await request.read()
+    try:
+        await request.app[SWITCHBOARD].run(order, body, forwarded, sink)
+    except errors.GatewayError as error:
+        answer = error_response(request, error)
+        answer.headers.update(dispatch.ANSWERED)
+        return answer
     if sink.aborted or sink.response is None:
         raise ConnectionResetError("the answer was cut")
     return sink.response

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import aiohttp
 from aiohttp import web
 from prometheus_client import Gauge
 
@@ -17,7 +18,7 @@ from services.router.api import SETTINGS, SWITCHBOARD
 from services.router.dispatch import Switchboard
 from services.router.settings import RouterSettings
 from services.router.shipper import Shipper
-from services.router.upstream import Upstream
+from services.router.upstream import Upstream, reuse_noted
 
 
 def create_app(settings: RouterSettings) -> web.Application:
@@ -35,14 +36,20 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         enter = stack.enter_async_context
         store = await enter(redis.client(settings.redis_url.get_secret_value()))
         neighbours = await enter(client.session())
-        providers = await enter(client.session(connect_seconds=settings.connect_seconds, total_seconds=None))
+        providers = await enter(client.session(total_seconds=None, traces=[reuse_noted()]))
         live = await enter(catalog.following(settings.catalog_url, identity, health, neighbours))
         records = await enter(spool.opened(settings.spool_dir))
         broker = await enter(rabbit.publisher(settings.amqp_url.get_secret_value()))
         shipper = Shipper(records, broker, settings.instance)
         await enter(running(health, "ship usage", shipper.run()))
-        upstream = Upstream(providers, silence_seconds=settings.silence_seconds, answer_seconds=settings.answer_seconds)
-        app[SWITCHBOARD] = Switchboard(settings, live, upstream, records, Holds(store))
+        stack.push_async_callback(shipper.last_call)
+        holds = Holds(store)
+        timeout = aiohttp.ClientTimeout(
+            total=settings.answer_seconds, sock_connect=settings.connect_seconds, sock_read=settings.silence_seconds
+        )
+        upstream = Upstream(providers, timeout)
+        app[SWITCHBOARD] = Switchboard(settings, live, upstream, records, holds)
+        await enter(running(health, "settle holds", holds.keep_trying()))
         await enter(watched(health, "redis", store.ping))
         _gauges(app, shipper)
         yield

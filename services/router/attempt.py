@@ -1,9 +1,8 @@
 """One try of one offer: the provider's answer to the caller, and the record of how it ended."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final, Protocol
 
 import aiohttp
@@ -15,6 +14,7 @@ from libs.contracts.dispatch import Dispatch
 from libs.errors import GatewayError, Unavailable, UpstreamFailed
 from libs.pricing import Usage
 from libs.protocols import OPENAI_CHAT
+from libs.runtime.clock import now_ms
 from services.router import meter, record, refusals, whole
 from services.router.chat_passage import ChatPassage
 from services.router.choose import Chosen
@@ -27,7 +27,12 @@ log = structlog.get_logger()
 
 EVENT_STREAM: Final = "text/event-stream"
 CUT: Final = "The provider broke off in the middle of the answer."
+LAST_BYTES_SECONDS: Final = 0.1
 NOT_KEPT: Final = "The answer could not be recorded, so it cannot be given; it was not charged."
+
+
+class NotKept(Unavailable):
+    """The terminal record could not be written: the start record stands."""
 
 
 class Sink(Protocol):
@@ -44,11 +49,14 @@ class LiveAttempt:
     """State of one request between its start record and its terminal record."""
 
     def __init__(self, order: Dispatch, chosen: Chosen, started: usage.UsageEvent, spool: Spool, sink: Sink) -> None:
+        self.cost = 0
         self._order = order
         self._chosen = chosen
         self._started = started
         self._spool = spool
         self._sink = sink
+        self._passage: Passage | None = None
+        self._recorded = False
         self._status = 0
         self._first_token_at: int | None = None
         self._upstream_id: str | None = None
@@ -60,50 +68,53 @@ class LiveAttempt:
         call: AbstractAsyncContextManager[aiohttp.ClientResponse],
         body_bytes: int,
         hangup_seconds: float,
-    ) -> int:
-        """The nano-USD that the hold is settled with. Raises the GatewayError that is the answer."""
+    ) -> None:
+        """Raises the GatewayError that is the answer. However it ends, ``cost`` is what the hold is settled with."""
         self._body_bytes = body_bytes
         try:
             async with call as response:
                 self._status = response.status
                 await _refuse(response)
                 if response.content_type == EVENT_STREAM and self._order.stream:
-                    return await self._stream(response, hangup_seconds)
-                return await self._whole(response)
+                    await self._stream(response, hangup_seconds)
+                else:
+                    await self._whole(response)
+        except NotKept:
+            raise
         except GatewayError as error:
             await self._record("void", error.code or "refused", Usage())
             raise
+        except BaseException:  # cancelled, or a fault of ours: what was delivered is owed all the same
+            if not self._recorded:
+                await asyncio.shield(self._record_what_is_known())
+            raise
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> int:
+    async def _whole(self, response: aiohttp.ClientResponse) -> None:
         answer = whole.answer(await _read(response), self._order, self._started.started_at)
-        self._upstream_id, self._first_token_at = answer.upstream_id, _now_ms()
+        self._upstream_id, self._first_token_at = answer.upstream_id, now_ms()
         if answer.usage is not None:
-            cost = await self._record("usage", "complete", answer.usage)
+            await self._record("usage", "complete", answer.usage)
         else:
-            cost = await self._record("estimated", "no_usage", self._estimate(None, answer.delivered))
+            await self._record("estimated", "no_usage", self._estimate(None, answer.delivered))
         try:
             await self._sink.whole(answer.body)
         except ConnectionError:
             log.info("client_gone", request_id=self._order.request_id.hex)
-        return cost
 
-    async def _stream(self, response: aiohttp.ClientResponse, hangup_seconds: float) -> int:
-        passage = self._passage()
+    async def _stream(self, response: aiohttp.ClientResponse, hangup_seconds: float) -> None:
+        passage = self._passage = self._new_passage()
         try:
             async with asyncio.timeout(None) as limit:
                 await self._carry(passage, response, limit, hangup_seconds)
-        except Broken as error:
-            if not self._client_gone:
-                log.warning("upstream_broke", offer=self._chosen.offer.id, error=repr(error))
-                passage.failure = passage.failure or UpstreamFailed(CUT)
+        except (*Broken, sse.EventTooLarge) as error:
+            log.warning("upstream_broke", offer=self._chosen.offer.id, error=repr(error))
         if not passage.complete and not self._client_gone:
             passage.failure = passage.failure or UpstreamFailed(CUT)
-        self._upstream_id = passage.upstream_id
         if passage.failure is not None and self._first_token_at is None:
             raise passage.failure
-        cost = await self._record_stream(passage)
+        await self._record_stream(passage)
         await self._finish(passage)
-        return cost
+        await _let_end(response)
 
     async def _carry(
         self, passage: Passage, response: aiohttp.ClientResponse, limit: asyncio.Timeout, hangup_seconds: float
@@ -120,20 +131,28 @@ class LiveAttempt:
 
     async def _deliver(self, data: bytes) -> bool:
         if self._first_token_at is None:
-            self._first_token_at = _now_ms()
+            self._first_token_at = now_ms()
         try:
             await self._sink.write(data)
         except ConnectionError:
             self._client_gone = True
         return not self._client_gone
 
-    async def _record_stream(self, passage: Passage) -> int:
-        reason = "complete" if passage.complete else "client_gone" if self._client_gone else "cut"
+    async def _record_what_is_known(self) -> None:
+        if self._passage is None:
+            await self._record("void", "interrupted", Usage())
+        else:
+            await self._record_stream(self._passage, "interrupted")
+
+    async def _record_stream(self, passage: Passage, reason: str | None = None) -> None:
+        reason = reason or ("complete" if passage.complete else "client_gone" if self._client_gone else "cut")
+        self._upstream_id = passage.upstream_id
         if passage.final and passage.usage is not None:
-            return await self._record("usage", reason, passage.usage)
-        if passage.delivered == 0:
-            return await self._record("void", reason, Usage())
-        return await self._record("estimated", reason, self._estimate(passage.usage, passage.delivered))
+            await self._record("usage", reason, passage.usage)
+        elif passage.delivered == 0:
+            await self._record("void", reason, Usage())
+        else:
+            await self._record("estimated", reason, self._estimate(passage.usage, passage.delivered))
 
     async def _finish(self, passage: Passage) -> None:
         """Tells the caller how it ended: only a whole answer ends like one."""
@@ -149,7 +168,7 @@ class LiveAttempt:
         except ConnectionError:
             log.info("client_gone", request_id=self._order.request_id.hex)
 
-    def _passage(self) -> Passage:
+    def _new_passage(self) -> Passage:
         make = ChatPassage if self._order.protocol == OPENAI_CHAT else MessagesPassage
         return make(self._order, self._started.started_at)
 
@@ -163,14 +182,14 @@ class LiveAttempt:
             output=min(guess.output, self._order.output_cap * self._order.choices),
         )
 
-    async def _record(self, outcome: usage.Outcome, reason: str, used: Usage) -> int:
-        """Commits the terminal record; what the hold is settled with. The caller sees no end before this returns."""
+    async def _record(self, outcome: usage.Outcome, reason: str, used: Usage) -> None:
+        """Commits the terminal record. The caller sees no end before this returns. Raises NotKept."""
         how = record.End(
             outcome=outcome,
             reason=reason,
             usage=used,
             status=self._status,
-            ended_at=_now_ms(),
+            ended_at=now_ms(),
             first_token_at=self._first_token_at,
             upstream_id=self._upstream_id,
             client_gone=self._client_gone,
@@ -180,8 +199,9 @@ class LiveAttempt:
             await self._spool.finish(self._order.request_id, usage.encode_event(ended))
         except SpoolFailed as error:
             log.error("spool_failed", error=str(error))  # noqa: TRY400 - a full disk is not a bug
-            raise Unavailable(NOT_KEPT) from error
-        return min(ended.cost, self._order.hold.amount)
+            raise NotKept(NOT_KEPT) from error
+        self._recorded = True
+        self.cost = min(ended.cost, self._order.hold.amount)
 
 
 async def _refuse(response: aiohttp.ClientResponse) -> None:
@@ -208,5 +228,9 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[sse.Event]:
         yield event
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+async def _let_end(response: aiohttp.ClientResponse) -> None:
+    """The caller has its answer; the last bytes are read so that the connection can serve the next request."""
+    with suppress(*Broken):
+        async with asyncio.timeout(LAST_BYTES_SECONDS):
+            while await response.content.readany():
+                pass

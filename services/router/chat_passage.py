@@ -13,7 +13,7 @@ from libs.contracts.dispatch import Dispatch
 from libs.errors import GatewayError, UpstreamFailed
 from libs.pricing import Usage
 from services.router import meter, refusals
-from services.router.passage import NO_ANSWER, UNREADABLE, fields_of, id_of, raw, size_of, with_cost
+from services.router.passage import NO_ANSWER, UNREADABLE, fields_of, id_of, raw, read, size_of, with_cost
 
 BROKEN_FINISHES = frozenset({"network_error", "insufficient_system_resource"})  # GLM's and DeepSeek's words for it
 DONE = b"data: [DONE]\n\n"
@@ -71,7 +71,7 @@ class ChatPassage:
             self.complete = self.complete or (bool(self._finished) and self._finished == self._begun)
             return b""
         try:
-            chunk = _chunk.decode(event.data)
+            chunk = read(_chunk, Chunk, event.data)
             if chunk.error is not None:
                 return self._fail(refusals.declared(chunk.error))
             data = self._for_the_caller(event.data, chunk)
@@ -126,10 +126,13 @@ class ChatPassage:
 
 def said(delta: Delta) -> int:
     """Bytes of an answer in one delta: its texts, and of tool calls their names and arguments."""
+    total = sum(map(size_of, (delta.content, delta.reasoning_content, delta.reasoning, delta.refusal)))
+    if not delta.tool_calls and not delta.function_call:
+        return total
     calls = delta.tool_calls if isinstance(delta.tool_calls, list) else []
     functions = [delta.function_call, *(call.get("function") for call in calls if isinstance(call, dict))]
-    texts = [delta.content, delta.reasoning_content, delta.reasoning, delta.refusal]
-    for function in functions:
-        if isinstance(function, dict):
-            texts += [function.get("name"), function.get("arguments")]
-    return sum(map(size_of, texts))
+    return total + sum(
+        size_of(function.get("name")) + size_of(function.get("arguments"))
+        for function in functions
+        if isinstance(function, dict)
+    )

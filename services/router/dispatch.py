@@ -1,7 +1,6 @@
 """The one orchestration: choose, record, call, carry the answer back, meter, record. It holds the order of things and
 leaves every decision to a pure neighbour."""
 
-import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,9 +10,9 @@ import structlog
 from libs.contracts import usage
 from libs.contracts.dispatch import Dispatch
 from libs.errors import Unavailable
-from libs.runtime import redis
 from libs.runtime.catalog import LiveShelf
-from libs.runtime.holds import Holds
+from libs.runtime.clock import now_ms
+from libs.runtime.holds import Ended, Holds
 from services.router import record, rewrite
 from services.router.attempt import LiveAttempt, Sink
 from services.router.choose import Chosen, choose
@@ -42,24 +41,24 @@ class Switchboard:
     async def run(self, order: Dispatch, body: bytes, forwarded: Mapping[str, str], sink: Sink) -> None:
         """Answers through ``sink`` or raises the GatewayError that is the answer. Either way a request that was begun
         has its terminal record, and its hold has ended."""
-        cost = 0
+        attempt: LiveAttempt | None = None
         try:
-            if _now_ms() > order.dispatch_by + CLOCK_SKEW_MS:
+            if now_ms() > order.dispatch_by + CLOCK_SKEW_MS:
                 raise Unavailable("The request waited too long inside the gateway; nothing was charged.", retry_after=1)
             chosen = self._choose(order)
             sent = rewrite.request(body, order, chosen.offer)
             attempt = LiveAttempt(order, chosen, await self._begin(order, chosen), self._spool, sink)
             limit = self._settings.hangup_seconds
-            cost = await attempt.go(self._upstream.call(chosen, order, sent, forwarded), len(sent), limit)
+            await attempt.go(self._upstream.call(chosen, order, sent, forwarded), len(sent), limit)
         finally:
-            await self._settle(order, cost)
+            await self._holds.settle(Ended(order.org, order.request_id, attempt.cost if attempt is not None else 0))
 
     def _choose(self, order: Dispatch) -> Chosen:
         simulator = self._settings.simulator_url
         return choose(self._live.shelf, order.model, order.protocol, credential, simulator)
 
     async def _begin(self, order: Dispatch, chosen: Chosen) -> usage.UsageEvent:
-        started = record.start(order, chosen, _now_ms())
+        started = record.start(order, chosen, now_ms())
         event, price = usage.encode_event(started), msgspec.json.encode(order.price)
         try:
             await self._spool.start(order.request_id, usage.partition_of(order.org), event, price)
@@ -67,14 +66,3 @@ class Switchboard:
             log.error("spool_failed", error=str(error))  # noqa: TRY400 - a full disk is not a bug
             raise Unavailable("This part of the gateway cannot take requests now.", retry_after=RETRY_AFTER) from error
         return started
-
-    async def _settle(self, order: Dispatch, cost: int) -> None:
-        """At once, as a courtesy to the org's next request; billing does it again after its commit."""
-        try:
-            await self._holds.settle(order.org, order.request_id, cost)
-        except redis.Failed as error:
-            log.warning("settle_failed", request_id=order.request_id.hex, error=repr(error))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -14,7 +14,7 @@ from libs.contracts.dispatch import Dispatch
 from libs.errors import GatewayError, UpstreamFailed
 from libs.pricing import Usage
 from services.router import meter, refusals
-from services.router.passage import NO_ANSWER, UNREADABLE, fields_of, id_of, raw, size_of, with_cost
+from services.router.passage import NO_ANSWER, UNREADABLE, fields_of, id_of, raw, read, size_of, with_cost
 
 STOP = sse.encode(b'{"type":"message_stop"}', "message_stop")
 
@@ -64,7 +64,7 @@ class MessagesPassage:
 
     def feed(self, event: sse.Event) -> bytes:
         try:
-            seen = _happening.decode(event.data)
+            seen = read(_happening, Happening, event.data)
             if not seen.type.isprintable():
                 return self._fail(UpstreamFailed(NO_ANSWER))
             if seen.type == "error":

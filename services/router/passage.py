@@ -1,6 +1,7 @@
 """What all passages of an answer have in common: what was seen of it, and the small edits both protocols need. Pure."""
 
-from typing import Any, Final, Protocol
+import json
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -10,6 +11,7 @@ from libs.errors import GatewayError
 from libs.pricing import Usage
 from libs.sse import Event
 
+T = TypeVar("T")
 Fields = dict[str, msgspec.Raw]
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NO_ANSWER: Final = "The provider sent something that is no answer."
@@ -43,6 +45,20 @@ def fields_of(raw: bytes | msgspec.Raw) -> Fields:
     return _fields.decode(raw)
 
 
+def read(decoder: "msgspec.json.Decoder[T]", kind: type[T], data: bytes) -> T:
+    """One event. Raises one of UNREADABLE. Some providers cut an emoji in two between events: JSON allows half a
+    surrogate pair, msgspec does not, and a caller's own parser will know what to do with it."""
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError as error:
+        try:
+            return msgspec.convert(json.loads(data), kind)
+        except ValueError:
+            raise error from None
+
+
 def raw(value: object) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(value))
 
@@ -51,7 +67,7 @@ def size_of(said: Any) -> int:
     """Bytes of what was said, in whatever shape: text as text, anything else as its JSON."""
     if not said:
         return 0
-    return len(said.encode()) if isinstance(said, str) else len(msgspec.json.encode(said))
+    return len(said.encode("utf-8", "surrogatepass")) if isinstance(said, str) else len(msgspec.json.encode(said))
 
 
 def id_of(value: object) -> str | None:

@@ -14,7 +14,7 @@ from libs import errors
 MAX_MESSAGE: Final = 2000
 MAX_WAIT_DIGITS: Final = 5
 SCRUB: Final = re.compile(
-    r"(?i:https?://)\S+|\bsk-[\w-]{6,}|\b(?i:bearer)\s+\S+|\b[0-9a-f]{32}\.[A-Za-z0-9]{16}\b",
+    r"(?i:https?://)\S+|\b(?:[\w-]+\.)+(?:com|cn|ai|net|org|io)\b|\borg-\w{4,}|\bsk-[\w-]{6,}|\b(?i:bearer)\s+\S+|\b[0-9a-f]{32}\.[A-Za-z0-9]{16}\b",
 )
 OUR_ACCOUNT_CODES: Final = frozenset({"1113", "Arrearage", "insufficient_balance", "insufficient_quota"})
 OVERLOADED_CODES: Final = frozenset({"1305", "overloaded_error"})
@@ -28,22 +28,22 @@ def refusal(status: int, body: bytes, retry_after: str | None = None) -> errors.
     """The error for an upstream status of 400 or more, whatever shape its body has."""
     message, code = read(body)
     wait = _seconds(retry_after) or SOON
-    if (known := _by_code(code, message, wait)) is not None:
+    if (known := _by_code(code, wait)) is not None:
         return known
     if status == 402:
         return _our_account()
     if status in (503, 529):
         return errors.Overloaded(OVERLOADED, retry_after=wait)
     if status == 429:
-        return _rate(message, wait)
+        return _rate(wait)
     return _by_status(status, message)
 
 
 def declared(error: object) -> errors.GatewayError:
     """The error for one that a provider declared inside an answer that began well."""
     message, code = _of_object(error)
-    known = _by_code(code, message, SOON)
-    return known or errors.UpstreamFailed(f"The provider broke off: {message or NO_REASON}")
+    known = _by_code(code, SOON)
+    return known or errors.UpstreamFailed(f"The provider broke off: {message or NO_REASON}", quotes_provider=True)
 
 
 def read(body: bytes) -> tuple[str, str]:
@@ -72,23 +72,27 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _by_code(code: str, message: str, wait: int) -> errors.GatewayError | None:
+def _by_code(code: str, wait: int) -> errors.GatewayError | None:
     if code in OUR_ACCOUNT_CODES:
         return _our_account()
     if code in OVERLOADED_CODES:
         return errors.Overloaded(OVERLOADED, retry_after=wait)
-    return _rate(message, wait) if code in RATE_CODES else None
+    return _rate(wait) if code in RATE_CODES else None
 
 
 def _by_status(status: int, message: str) -> errors.GatewayError:
     if status in (400, 422):
-        return errors.InvalidRequest(message or "The provider refused the request and gave no reason.")
+        return errors.InvalidRequest(
+            message or "The provider refused the request and gave no reason.", quotes_provider=True
+        )
     if status in (401, 403):
         return errors.UpstreamUnavailable("The gateway's own account at the provider was refused; tell the operator.")
     if status == 404:
         return errors.UpstreamUnavailable("The provider does not know this model; the operator has been told.")
     if status == 413:
-        return errors.RequestTooLarge(message or "The request is larger than the provider accepts.")
+        return errors.RequestTooLarge(
+            message or "The request is larger than the provider accepts.", quotes_provider=True
+        )
     if status in (408, 504):
         return errors.UpstreamTimeout("The provider did not answer in time.")
     return errors.UpstreamFailed(f"The provider failed with status {status}.")
@@ -98,8 +102,9 @@ def _our_account() -> errors.GatewayError:
     return errors.UpstreamUnavailable("The provider cannot serve this model now; the operator has been told.")
 
 
-def _rate(message: str, wait: int) -> errors.GatewayError:
-    return errors.RateLimited(f"The provider's rate limit was reached: {message or NO_REASON}", retry_after=wait)
+def _rate(wait: int) -> errors.GatewayError:
+    """Without the provider's words: they name our account there and its limits."""
+    return errors.RateLimited("The provider's rate limit was reached; try again in a moment.", retry_after=wait)
 
 
 def _seconds(retry_after: str | None) -> int | None:
@@ -109,4 +114,5 @@ def _seconds(retry_after: str | None) -> int | None:
 
 
 def _clean(text: str) -> str:
-    return SCRUB.sub("[removed]", text.strip())[:MAX_MESSAGE]
+    """Cut before it is searched as well: the search for host names takes time that grows with the square."""
+    return SCRUB.sub("[removed]", text.strip()[: 2 * MAX_MESSAGE])[:MAX_MESSAGE]

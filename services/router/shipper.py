@@ -1,8 +1,6 @@
 """From the spool to the broker: in batches, with confirms, until the broker has every record."""
 
 import asyncio
-import time
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,16 +9,17 @@ import structlog
 
 from libs.contracts import usage
 from libs.pricing import Price, version_of
-from libs.runtime import rabbit
+from libs.runtime import backoff, rabbit
+from libs.runtime.clock import now_ms
 from services.router.spool import Row, Spool, SpoolFailed
 
 log = structlog.get_logger()
 
 GATHER_SECONDS: Final = 0.02
-TAKE: Final = 800
+TAKE: Final = 400
 ENVELOPE_BYTES: Final = 512  # around the events, at most
 ROW_BYTES: Final = 40  # around one event and its price: a comma, and the price's id in quotes
-BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+LAST_CALL_SECONDS: Final = 5
 
 _price = msgspec.json.Decoder(Price)
 
@@ -60,28 +59,47 @@ class Shipper:
         while True:
             try:
                 shipped = await self._ship_some()
-                failures = 0
             except (*rabbit.Failed, SpoolFailed) as error:
-                self.waiting = await self._spool.depth()
-                log.warning("shipping_failed", error=repr(error), waiting=self.waiting)
-                await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
                 failures += 1
+                log.warning("shipping_waits", error=repr(error), waiting=self.waiting)
+            except Exception:
+                failures += 1
+                log.exception("shipping_failed", waiting=self.waiting)
+            else:
+                failures = 0
+                if not shipped:
+                    await self._spool.arrived.wait()
+                    await asyncio.sleep(GATHER_SECONDS)
                 continue
-            if not shipped:
-                await self._spool.arrived.wait()
-                await asyncio.sleep(GATHER_SECONDS)
+            await asyncio.sleep(backoff.after(failures))
+
+    async def last_call(self) -> None:
+        """Before the process ends: what can be shipped now need not wait for its next start."""
+        try:
+            async with asyncio.timeout(LAST_CALL_SECONDS):
+                while await self._ship_some():
+                    pass
+        except (*rabbit.Failed, SpoolFailed) as error:
+            log.warning("left_in_spool", error=repr(error))
 
     async def _ship_some(self) -> int:
+        """Every partition gets its turn, also behind one that fails. Raises the first failure at the end."""
         self._spool.arrived.clear()
-        rows = await self._spool.waiting(TAKE)
-        self.waiting = len(rows)
-        by_partition: dict[int, list[Row]] = defaultdict(list)
-        for row in rows:
-            by_partition[row.partition].append(row)
-        sent_at = time.time_ns() // 1_000_000
-        for partition, mine in by_partition.items():
-            for seqs, body in pack(mine, self._producer, sent_at):
-                await self._publish(partition, seqs, body)
+        self.waiting = await self._spool.depth()
+        shipped, failure = 0, None
+        for partition in range(usage.PARTITIONS):
+            try:
+                shipped += await self._ship_partition(partition)
+            except rabbit.Failed as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return shipped
+
+    async def _ship_partition(self, partition: int) -> int:
+        rows = await self._spool.waiting(partition, TAKE)
+        for seqs, body in pack(rows, self._producer, now_ms()):
+            await self._publish(partition, seqs, body)
         return len(rows)
 
     async def _publish(self, partition: int, seqs: list[int], body: bytes) -> None:

@@ -31,7 +31,7 @@ SETUP: Final = (
         price BLOB NOT NULL
     )
     """,
-    "CREATE INDEX IF NOT EXISTS record_terminal ON record (terminal, seq)",
+    "CREATE INDEX IF NOT EXISTS record_terminal ON record (terminal, partition, seq)",
 )
 GROUP: Final = 500
 
@@ -48,7 +48,6 @@ class Row(NamedTuple):
     """A terminal record waiting for the broker."""
 
     seq: int
-    partition: int
     event: bytes
     price: bytes
 
@@ -82,14 +81,18 @@ class Spool:
 
     async def finish(self, request_id: UUID, event: bytes) -> None:
         """Commits the terminal record. Raises SpoolFailed."""
-        await self._do(
-            lambda db: db.execute(
-                "UPDATE record SET terminal = 1, event = ? WHERE request_id = ? AND terminal = 0",
-                (event, request_id.hex),
+        updated = await self._do(
+            lambda db: (
+                db.execute(
+                    "UPDATE record SET terminal = 1, event = ? WHERE request_id = ? AND terminal = 0",
+                    (event, request_id.hex),
+                ).rowcount
             ),
             durable=True,
         )
         self.arrived.set()
+        if updated != 1:
+            raise SpoolFailed(f"{request_id} has no start record that waits for its end")
 
     async def recover(self) -> int:
         """At start: what an earlier run left unfinished ends the way its start record says. Returns how many."""
@@ -99,11 +102,12 @@ class Spool:
             )
         )
 
-    async def waiting(self, limit: int) -> list[Row]:
-        """The oldest terminal records."""
+    async def waiting(self, partition: int, limit: int) -> list[Row]:
+        """The oldest terminal records of a partition."""
         rows = await self._do(
             lambda db: db.execute(
-                "SELECT seq, partition, event, price FROM record WHERE terminal = 1 ORDER BY seq LIMIT ?", (limit,)
+                "SELECT seq, event, price FROM record WHERE terminal = 1 AND partition = ? ORDER BY seq LIMIT ?",
+                (partition, limit),
             ).fetchall(),
             durable=False,
         )

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import structlog
@@ -28,15 +28,26 @@ Broken: Final = client.Failed
 def credential(name: str) -> str:
     """A provider credential by the environment name the catalog gives, else from the file in ``NAME_FILE``; or ""."""
     path = os.environ.get(f"{name}_FILE")
-    return os.environ.get(name) or (Path(path).read_text(encoding="utf-8").strip() if path else "")
+    try:
+        return os.environ.get(name) or (Path(path).read_text(encoding="utf-8").strip() if path else "")
+    except OSError as error:
+        log.error("credential_unreadable", name=name, error=str(error))  # noqa: TRY400 - the operator's slip, not a bug
+        return ""
+
+
+class Leg:
+    """What is known of the connection of one call."""
+
+    reused = False
 
 
 class Upstream:
     """Calls offers. One session, no cookies; headers are made here, none of the caller's passes but by name."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, silence_seconds: float, answer_seconds: float) -> None:
+    def __init__(self, session: aiohttp.ClientSession, timeout: aiohttp.ClientTimeout) -> None:
+        """The session has ``reuse_noted`` among its traces."""
         self._session = session
-        self._timeout = aiohttp.ClientTimeout(total=answer_seconds, sock_connect=10, sock_read=silence_seconds)
+        self._timeout = timeout
 
     @asynccontextmanager
     async def call(
@@ -50,25 +61,43 @@ class Upstream:
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
         try:
-            return await self._once(url, body, headers)
-        except aiohttp.ServerDisconnectedError:
-            # A kept-alive connection that the provider had closed meanwhile: nothing was answered, nothing was begun.
-            return await self._retry(url, body, headers)
+            return await self._once_or_again(url, body, headers)
         except TimeoutError as error:
             raise UpstreamTimeout("The provider did not answer in time.") from error
         except client.Failed as error:
-            raise UpstreamFailed("The provider could not be reached.") from error
+            raise UpstreamFailed("The provider could not be reached, or hung up without an answer.") from error
 
-    async def _retry(self, url: str, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _once_or_again(self, url: str, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        """Again only when a kept-alive connection turned out to be closed: then nothing was begun. On a fresh one the
+        provider may have worked, and would bill twice."""
+        leg = Leg()
         try:
-            return await self._once(url, body, headers)
-        except client.Failed as error:
-            raise UpstreamFailed("The provider closed the connection without an answer.") from error
+            return await self._once(url, body, headers, leg)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not leg.reused:
+                raise
+            return await self._once(url, body, headers, Leg())
 
-    async def _once(self, url: str, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _once(self, url: str, body: bytes, headers: dict[str, str], leg: Leg) -> aiohttp.ClientResponse:
         return await self._session.post(
-            url, data=client.payload(body), headers=headers, timeout=self._timeout, allow_redirects=False
+            url,
+            data=client.payload(body),
+            headers=headers,
+            timeout=self._timeout,
+            allow_redirects=False,
+            trace_request_ctx=leg,
         )
+
+
+def reuse_noted() -> aiohttp.TraceConfig:
+    """A trace that notes on a call's Leg that its connection had served before."""
+
+    async def note(_: aiohttp.ClientSession, context: Any, __: aiohttp.TraceConnectionReuseconnParams) -> None:
+        context.trace_request_ctx.reused = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(note)
+    return trace
 
 
 def headers_for(chosen: Chosen, order: Dispatch, forwarded: Mapping[str, str]) -> dict[str, str]:

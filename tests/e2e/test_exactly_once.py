@@ -150,3 +150,21 @@ async def test_credit_for_five_requests_buys_at_most_five_at_once(gateway: Gatew
     assert await until(lambda: _has(gateway, customer, statuses.count(200)))
     assert 0 <= await customer.balance() < 500_000
     assert await gateway.verify() is None
+
+
+async def test_what_makes_no_sense_is_parked_alone(gateway: Gateway, stores: Stores) -> None:
+    customer = await gateway.customer()
+    await ask(gateway, customer)
+    async with rabbit.publisher(stores.amqp_url) as rude:
+        for number, body in enumerate((b"nonsense", b"[]", b'{"schema":"usage.v9"}', b"\xff")):
+            key = usage.routing_key(usage.partition_of(customer.org))
+            await rude.publish(usage.EXCHANGE, key, body, message_id=str(number))
+    await ask(gateway, customer)
+    expected = 10 * pricing.NANO - spent(gateway)
+    assert await customer.settled_balance(expected) == expected
+    async with await aio_pika.connect(stores.amqp_url) as connection:
+        channel = await connection.channel()
+        parked = await channel.get_queue(usage.PARKED_QUEUE)
+        message = await first_of(parked)
+        assert "malformed envelope" in str(message.headers["reason"])
+        await message.ack()

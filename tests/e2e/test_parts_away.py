@@ -1,13 +1,16 @@
 """A part of the gateway is away: money fails closed, what is leased still serves, and nothing is lost."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aio_pika
 import pytest
 from redis.asyncio import Redis
 
 from libs import pricing
-from tests.fixtures.gateway import Gateway, gateway_running, until
+from libs.contracts import usage
+from tests.fixtures.gateway import Customer, Gateway, gateway_running, until
 from tests.fixtures.proxy import Proxy, proxied
 from tests.fixtures.stores import Stores
 
@@ -104,3 +107,55 @@ async def test_the_catalog_may_go_once_its_snapshot_is_there(gateway: Gateway) -
     await gateway.start("catalog")
     await gateway.ready("catalog")
     assert gateway.faults() == []
+
+
+async def test_holds_that_could_not_be_settled_are_settled_later(gateway: Gateway, redis_proxy: Proxy) -> None:
+    customer = await gateway.customer()
+    slow = {**BODY, "messages": [{"role": "user", "content": "[sim: delay=0.6]"}]}
+    running = [asyncio.create_task(gateway.post(CHAT, slow, customer.bearer)) for _ in range(5)]
+
+    async def all_held() -> bool:
+        return float((await customer.account())["held"]) > 0 and len(gateway.simulator.records()) >= 5
+
+    assert await until(all_held)
+    await redis_proxy.down()
+    assert {status for status, _, _ in await asyncio.gather(*running)} == {200}
+    await asyncio.sleep(0.5)
+    await redis_proxy.up()
+
+    async def nothing_held() -> bool:
+        async with gateway.session.get(f"{gateway.url}/v1/billing/balance", headers=customer.bearer) as response:
+            return response.status == 200 and (await response.json())["held"] == "0.000000000"
+
+    assert await until(nothing_held)
+
+
+async def test_a_deleted_queue_is_noticed_and_made_again(gateway: Gateway, stores: Stores) -> None:
+    customer = await gateway.customer()
+    assert (await gateway.post(CHAT, BODY, customer.bearer))[0] == 200
+    async with await aio_pika.connect(stores.amqp_url) as connection:
+        channel = await connection.channel()
+        await channel.queue_delete(usage.queue_name(usage.partition_of(customer.org)))
+    assert (await gateway.post(CHAT, BODY, customer.bearer))[0] == 200
+    price = gateway.price_of("deepseek-chat")
+    spent = sum(pricing.cost(price, r.usage, r.at) for r in gateway.simulator.served() if r.usage)
+    expected = 10 * pricing.NANO - spent
+    assert await until(lambda: _is(customer, expected), 30)
+
+
+async def _is(customer: Customer, balance: int) -> bool:
+    return await customer.balance() == balance
+
+
+async def test_a_router_that_does_not_know_the_edge_costs_nothing_and_looks_like_no_bad_key(
+    stores: Stores, tmp_path: Path
+) -> None:
+    async with gateway_running(stores, tmp_path) as gateway:
+        customer = await gateway.customer()
+        await gateway.stop("router")
+        gateway.overrides["internal_secret"] = "a-secret-after-its-rotation"
+        await gateway.start("router")
+        del gateway.overrides["internal_secret"]
+        status, body, _ = await gateway.post(CHAT, BODY, customer.bearer)
+        assert (status, body["error"]["code"]) == (503, "unavailable")
+        assert (await customer.account())["held"] == "0.000000000"

@@ -9,7 +9,7 @@ import pytest
 from libs import pricing
 from libs.contracts.account import LeaseAnswer, LeaseRequest, lease_keys
 from libs.runtime import redis
-from libs.runtime.holds import Holds
+from libs.runtime.holds import Ended, Holds
 from services.billing.leases import Leases
 from services.billing.store import accounts
 from services.billing.store import leases as store
@@ -83,9 +83,9 @@ async def test_settling_counts_what_was_spent_once_and_never_more_than_was_held(
     await hold(client, org, 1, 100)
     await hold(client, org, 2, 100)
     holds = Holds(client)
-    assert await holds.settle(org, UUID(int=1), 40) is True
-    assert await holds.settle(org, UUID(int=1), 40) is False
-    assert await holds.settle(org, UUID(int=2), 5000) is True
+    assert await holds.end(Ended(org, UUID(int=1), 40)) is True
+    assert await holds.end(Ended(org, UUID(int=1), 40)) is False
+    assert await holds.end(Ended(org, UUID(int=2), 5000)) is True
     assert await leases.held(org) == (0, 140)
 
 
@@ -119,7 +119,7 @@ async def test_a_grant_that_redis_never_saw_is_given_again(books: Books, leases:
     await leases.extend(LeaseRequest(org, SHARD, 100))
     async with books.pool.acquire() as connection, connection.transaction():
         await store.grant(connection, org, 1, CHUNK)
-        await accounts.lease_more(connection, org, CHUNK)
+        await accounts.change_leased(connection, org, CHUNK)
     assert (await leases.extend(LeaseRequest(org, SHARD, CHUNK + 1))).available == 2 * CHUNK
     assert await client.hget(lease_keys(org).lease, "lim") == str(2 * CHUNK)
 
@@ -132,3 +132,39 @@ async def test_a_late_create_changes_nothing(books: Books, leases: Leases, clien
     late = await leases._create(keys=[keys.lease, keys.holds, keys.ticket], args=["mine", seen[1], 9, 10**12])
     assert late == "STALE"
     assert await client.hget(keys.lease, "e") == "1"
+
+
+@pytest.mark.parametrize("fails", ["before it is sent", "stale"])
+async def test_a_lease_that_never_came_to_redis_is_taken_back(
+    books: Books, leases: Leases, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    org = await books.org(credit=1000, leased=0)
+
+    async def never(**_: object) -> str:
+        if fails == "stale":
+            return "STALE"
+        raise ConnectionError("cut before it was sent")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(leases, "_create", never)
+        await leases.extend(LeaseRequest(org, SHARD, 100))
+    there = await books.posted(org)
+    assert (there.leased, there.in_doubt) == (0, 0)
+    assert await leases.extend(LeaseRequest(org, SHARD, 100)) == LeaseAnswer("ready", 1000)
+    assert await books.difference() is None
+
+
+async def test_posting_and_opening_leases_do_not_lock_each_other_out(books: Books, leases: Leases) -> None:
+    org = await books.org()
+
+    async def open_again() -> None:
+        for _ in range(10):
+            await leases._client.flushdb()
+            await leases.extend(LeaseRequest(org, SHARD, 1))
+
+    async def post() -> None:
+        for _ in range(20):
+            assert await books.post(books.event(org)) == []
+
+    await asyncio.gather(open_again(), post())
+    assert await books.difference() is None

@@ -100,6 +100,11 @@ async def test_credit_is_given_once_per_key_however_many_ask(books: Books) -> No
 
     assert sorted(await asyncio.gather(*(give() for _ in range(8)))) == [False] * 7 + [True]
     assert (await books.posted(org)).posted == CREDIT + 5
+    other = await books.org()
+    async with books.pool.acquire() as connection:
+        for wrong in ((other, 5), (org, 6)):
+            with pytest.raises(accounts.KeyUsed):
+                await accounts.credit_org(connection, *wrong, "adj:same", "same")
 
 
 @pytest.mark.parametrize(
@@ -142,12 +147,23 @@ async def test_billing_sees_no_table_but_its_own(books: Books) -> None:
         ("C7", "UPDATE charge SET tok_output = tok_output + 1"),
         ("C7", "UPDATE charge SET cost = cost + 1, absorbed = absorbed + 1"),
         ("C5", "DELETE FROM charge"),
-        ("I3", "UPDATE lease SET consumed = consumed - 1"),
+        (
+            "C5",
+            "UPDATE transfer SET debit_id = (SELECT max(account_id) FROM account) WHERE kind = 'usage';"
+            "UPDATE balance b SET debits ="
+            " (SELECT coalesce(sum(amount), 0) FROM transfer t WHERE t.debit_id = b.account_id)",
+        ),
+        (
+            "C6",
+            "UPDATE lease SET granted = granted + 20000000000;"
+            "UPDATE balance SET leased = leased + 20000000000 WHERE leased > 0",
+        ),
+        ("I3", "UPDATE lease SET consumed = consumed - 1 WHERE consumed > 0"),
         ("I1", "UPDATE balance SET leased = leased - 1 WHERE leased > 0"),
     ],
 )
 async def test_verify_finds_whatever_is_changed_behind_its_back(books: Books, check: str, statement: str) -> None:
-    org = await books.org()
+    org, _ = await books.org(), await books.org()
     await books.post(books.event(org))
     assert await books.difference() is None
     await books.tamper(statement)

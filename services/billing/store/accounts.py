@@ -7,6 +7,10 @@ import msgspec
 from libs.runtime.postgres import Connection
 
 
+class KeyUsed(ValueError):
+    """An idempotency key that already moved something else."""
+
+
 class Posted(msgspec.Struct, frozen=True):
     """An org's cash in nano-USD: what the ledger says, and how much of it is leased to Redis, part of that in doubt."""
 
@@ -28,7 +32,7 @@ async def house_account(connection: Connection, kind: str, shard: int = 0) -> in
 
 
 async def credit_org(connection: Connection, org: int, amount: int, idem_key: str, reason: str) -> bool:
-    """Moves promotional credit to an org's cash; False when this key did so before."""
+    """Moves promotional credit to an org's cash; False when this key did just that before. Raises KeyUsed."""
     cash = await ensure_cash_account(connection, org)
     promo = await house_account(connection, "promo_expense")
     tag = await connection.execute(
@@ -43,6 +47,9 @@ async def credit_org(connection: Connection, org: int, amount: int, idem_key: st
         reason,
     )
     if tag == "INSERT 0 0":
+        known = await connection.fetchrow("SELECT credit_id, amount FROM transfer WHERE idem_key = $1", idem_key)
+        if known is None or (known["credit_id"], known["amount"]) != (cash, amount):
+            raise KeyUsed("it stands for another org or another amount")
         return False
     await connection.execute(
         """
@@ -82,7 +89,7 @@ async def posted(connection: Connection, org: int, *, lock: bool = False) -> Pos
     return Posted(*row) if row else Posted(0, 0, 0, False)  # noqa: FBT003 - a column of the row
 
 
-async def lease_more(connection: Connection, org: int, amount: int) -> None:
+async def change_leased(connection: Connection, org: int, amount: int) -> None:
     await connection.execute(
         """
         UPDATE balance SET leased = leased + $2

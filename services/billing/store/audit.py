@@ -59,20 +59,34 @@ async def all_charges(connection: Connection) -> AsyncIterator[ChargeRow]:
 
 
 async def first_wrong_batch(connection: Connection) -> asyncpg.Record | None:
+    """Charges and transfers of every batch by key, payer and amount; and no usage goes anywhere but to revenue."""
     return await connection.fetchrow(
         """
         WITH charged AS (
-            SELECT 'usage:' || batch_id || ':' || a.account_id AS idem_key, sum(c.cash) AS amount
+            SELECT 'usage:' || batch_id || ':' || a.account_id AS idem_key, a.account_id AS payer, sum(c.cash) AS amount
             FROM charge c JOIN account a ON a.kind = 'cust_cash' AND a.org_id = c.org_id
             GROUP BY batch_id, a.account_id HAVING sum(c.cash) > 0
             UNION ALL
-            SELECT 'absorbed:' || batch_id, sum(absorbed) FROM charge GROUP BY batch_id HAVING sum(absorbed) > 0
+            SELECT 'absorbed:' || batch_id, (SELECT account_id FROM account WHERE kind = 'overrun_loss'), sum(absorbed)
+            FROM charge GROUP BY batch_id HAVING sum(absorbed) > 0
         ), transferred AS (
-            SELECT idem_key, amount FROM transfer WHERE kind IN ('usage', 'absorbed')
+            SELECT t.idem_key, t.debit_id AS payer, t.amount, a.kind AS payee
+            FROM transfer t JOIN account a ON a.account_id = t.credit_id WHERE t.kind IN ('usage', 'absorbed')
         )
-        SELECT idem_key, coalesce(c.amount, 0) AS charged, coalesce(t.amount, 0) AS transferred
+        SELECT idem_key, coalesce(c.amount, 0) AS charged, coalesce(t.amount, 0) AS transferred,
+            c.payer AS charged_to, t.payer AS taken_from, t.payee
         FROM charged c FULL JOIN transferred t USING (idem_key)
-        WHERE c.amount IS DISTINCT FROM t.amount ORDER BY idem_key LIMIT 1
+        WHERE c.amount IS DISTINCT FROM t.amount OR c.payer IS DISTINCT FROM t.payer OR t.payee <> 'revenue'
+        ORDER BY idem_key LIMIT 1
+        """
+    )
+
+
+async def first_overdrawn(connection: Connection) -> asyncpg.Record | None:
+    return await connection.fetchrow(
+        """
+        SELECT a.org_id, b.credits - b.debits AS posted, b.leased FROM account a JOIN balance b USING (account_id)
+        WHERE a.kind = 'cust_cash' AND b.credits - b.debits < b.leased AND NOT b.frozen ORDER BY a.org_id LIMIT 1
         """
     )
 

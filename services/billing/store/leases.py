@@ -9,6 +9,10 @@ from libs.runtime.postgres import Connection
 LOCK_CLASS: Final = 0x6C656173  # "leas"
 
 
+class NoSuchLease(LookupError):
+    """Redis knows a lease that the ledger does not: the two are not of one gateway."""
+
+
 @asynccontextmanager
 async def locked(connection: Connection, org: int) -> AsyncIterator[None]:
     """One at a time per org, across transactions: a lease is made in PostgreSQL and in Redis under one lock."""
@@ -30,12 +34,28 @@ async def granted(connection: Connection, org: int, epoch: int) -> int:
 
 
 async def grant(connection: Connection, org: int, epoch: int, amount: int) -> None:
-    await connection.execute(
+    await _exactly_one(
+        connection,
         "UPDATE lease SET granted = granted + $3 WHERE org_id = $1 AND epoch = $2 AND state = 'open'",
         org,
         epoch,
         amount,
     )
+
+
+async def close(connection: Connection, org: int, epoch: int) -> None:
+    """For a lease that was never spent from."""
+    await _exactly_one(
+        connection,
+        "UPDATE lease SET state = 'closed' WHERE org_id = $1 AND epoch = $2 AND consumed = 0 AND state <> 'closed'",
+        org,
+        epoch,
+    )
+
+
+async def _exactly_one(connection: Connection, statement: str, *arguments: int) -> None:
+    if await connection.execute(statement, *arguments) != "UPDATE 1":
+        raise NoSuchLease(f"org {arguments[0]} has no such lease of epoch {arguments[1]}")
 
 
 async def doubt(connection: Connection, org: int, shard: str) -> None:

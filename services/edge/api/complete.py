@@ -8,12 +8,14 @@ from libs.contracts import dispatch
 from libs.contracts.catalog import Model
 from libs.errors import InvalidRequest, ModelNotFound, RequestTooLarge
 from libs.protocols import Protocol
-from libs.runtime.app import REQUEST_ID, note, now_ms
+from libs.runtime.app import REQUEST_ID, note
+from libs.runtime.clock import now_ms
+from libs.runtime.holds import Ended
 from services.edge import ask as asking
 from services.edge.ask import Ask
 from services.edge.callers import Caller
 from services.edge.head import Head, look
-from services.edge.parts import ADMISSION, CALLERS, RELAY, SETTINGS, SHELF
+from services.edge.parts import ADMISSION, CALLERS, HOLDS, RELAY, SETTINGS, SHELF
 from services.edge.relay import RouterAway
 
 
@@ -41,7 +43,7 @@ async def complete(request: web.Request, protocol: Protocol) -> web.StreamRespon
     try:
         return await request.app[RELAY].send(request, body, sealed, _cap_header(ask))
     except RouterAway:
-        await request.app[ADMISSION].void(caller.org, request_id)
+        await request.app[HOLDS].settle(Ended(caller.org, request_id, 0))
         raise
 
 
