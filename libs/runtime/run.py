@@ -88,7 +88,13 @@ async def started(part: Part) -> AsyncIterator[None]:
         admin = await _set_up(web.AppRunner(admin_app(app), access_log=None), stack)
         await _listen(admin, settings.admin_host, settings.admin_port, settings.scope)
         service = await _set_up(
-            web.AppRunner(app, access_log=None, logger=http_log, shutdown_timeout=settings.drain_seconds / DRAINS),
+            web.AppRunner(
+                app,
+                access_log=None,
+                logger=http_log,
+                shutdown_timeout=settings.drain_seconds / DRAINS,
+                max_field_size=settings.header_bytes,
+            ),
             stack,
         )
         await _listen(service, settings.host, settings.port, settings.scope)

@@ -85,6 +85,8 @@ class Settings(BaseSettings):
 class ServiceSettings(Settings):
     """What every service reads besides its own."""
 
+    header_bytes: ClassVar[int] = 8190  # the longest header taken: aiohttp's own limit
+
     host: str = Field(default="127.0.0.1", description="Address of the service's own port.")
     port: int = Field(description="The service's own port.", ge=0, le=65535)
     admin_host: str = Field(default="127.0.0.1", description="Address of the port for probes and metrics.")

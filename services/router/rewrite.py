@@ -4,21 +4,14 @@ Only top-level fields are touched; every value that is not replaced keeps the ca
 included.
 """
 
-from collections.abc import Mapping
-from typing import Final
-
 import msgspec
 
 from libs.contracts.catalog import Offer
 from libs.contracts.dispatch import Dispatch
 from libs.errors import InvalidRequest
-from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, Protocol
+from libs.protocols import OPENAI_CHAT
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_CAPS: Final[Mapping[Protocol, tuple[str, ...]]] = {
-    OPENAI_CHAT: ("max_tokens", "max_completion_tokens"),
-    ANTHROPIC_MESSAGES: ("max_tokens",),
-}
 
 
 def request(body: bytes, order: Dispatch, offer: Offer) -> bytes:
@@ -35,11 +28,11 @@ def request(body: bytes, order: Dispatch, offer: Offer) -> bytes:
 
 
 def _cap(fields: dict[str, msgspec.Raw], order: Dispatch) -> None:
-    """The provider may emit what was held for and not a token more."""
-    names = _CAPS[order.protocol]
-    named = [name for name in names if bytes(fields.get(name, b"null")) != b"null"]
-    for name in named or names[:1]:
-        _put(fields, name, order.output_cap)
+    """The provider may emit what was held for and not a token more. `max_tokens` is the name that all of them read;
+    the newer one is capped beside it where a caller used it, because some read that."""
+    _put(fields, "max_tokens", order.output_cap)
+    if order.protocol == OPENAI_CHAT and bytes(fields.get("max_completion_tokens", b"null")) != b"null":
+        _put(fields, "max_completion_tokens", order.output_cap)
 
 
 def _ask_for_usage(fields: dict[str, msgspec.Raw]) -> None:

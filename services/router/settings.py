@@ -12,6 +12,7 @@ class RouterSettings(ServiceSettings):
     """`TOKENOUTPUT_ROUTER_…`, else `TOKENOUTPUT_…`. Provider credentials are read by the names the catalog gives."""
 
     scope: ClassVar[str] = "router"
+    header_bytes: ClassVar[int] = 1 << 18  # a sealed order carries its price, and a price may have many overrides
 
     port: int = Field(default=8081, description="The router's port.", ge=0, le=65535)
     admin_port: int = Field(default=9081, description="Port of /livez, /readyz and /metrics.", ge=0, le=65535)

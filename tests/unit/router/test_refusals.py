@@ -44,11 +44,12 @@ def test_each_status_has_its_meaning(status: int, kind: type[errors.GatewayError
     assert (errors.status_of(found, OPENAI_CHAT), errors.status_of(found, ANTHROPIC_MESSAGES)) == (openai, anthropic)
 
 
-@pytest.mark.parametrize("status", range(300, 600))
-def test_no_status_blames_the_caller_s_key_or_balance(status: int) -> None:
-    found = refusals.refusal(status, OPENAI)
-    assert not {errors.status_of(found, protocol) for protocol in PROTOCOLS} & {401, 402, 403}
-    assert status < 500 or errors.status_of(found, OPENAI_CHAT) >= 500
+def test_no_status_blames_the_caller_s_key_or_balance() -> None:
+    for status in range(300, 600):
+        found = refusals.refusal(status, OPENAI)
+        answered = {errors.status_of(found, protocol) for protocol in PROTOCOLS}
+        assert not answered & {401, 402, 403}, status
+        assert status < 500 or min(answered) >= 500, status
 
 
 @pytest.mark.parametrize(
