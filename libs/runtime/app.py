@@ -109,7 +109,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise  # the caller is gone; there is nobody to answer
     except HttpProcessingError as error:
         response = error_response(request, errors.InvalidRequest(f"The body cannot be read: {error.message}."))
-    except Exception:
+    except Exception:  # the last line of defence: a fault of ours becomes a 500 with an id
         log.exception("unhandled", request_id=ids.public(request[REQUEST_ID]), route=route_of(request))
         response = error_response(request, errors.InternalError("Something went wrong here; it has been recorded."))
     return response

@@ -10,10 +10,10 @@ import msgspec
 
 from libs import sse
 from libs.contracts.dispatch import Dispatch
-from libs.errors import GatewayError, UpstreamFailed
+from libs.errors import UpstreamFailed
 from libs.pricing import Usage
 from services.router import meter, refusals
-from services.router.passage import NO_ANSWER, UNREADABLE, fields_of, id_of, raw, read, size_of, with_cost
+from services.router.passage import NO_ANSWER, UNREADABLE, Passage, fields_of, id_of, read, size_of, with_cost
 
 BROKEN_FINISHES = frozenset({"network_error", "insufficient_system_resource"})  # GLM's and DeepSeek's words for it
 DONE = b"data: [DONE]\n\n"
@@ -47,21 +47,11 @@ class Chunk(msgspec.Struct):
 _chunk = msgspec.json.Decoder(Chunk)
 
 
-class ChatPassage:
+class ChatPassage(Passage):
     """State of one stream. See ``Passage``."""
 
     def __init__(self, order: Dispatch, started_ms: int) -> None:
-        self.usage: Usage | None = None
-        self.final = False
-        self.complete = False
-        self.stop_reading = False
-        self.must_abort = False
-        self.failure: GatewayError | None = None
-        self.delivered = 0
-        self.upstream_id: str | None = None
-        self._order = order
-        self._model = raw(order.model)
-        self._started_ms = started_ms
+        super().__init__(order, started_ms)
         self._begun: set[int] = set()
         self._finished: set[int] = set()
 
@@ -118,10 +108,6 @@ class ChatPassage:
         used = meter.of_chat(figures)
         if used != Usage():
             self.usage, self.final = used, True
-
-    def _fail(self, error: GatewayError) -> bytes:
-        self.failure, self.stop_reading = error, True
-        return b""
 
 
 def said(delta: Delta) -> int:

@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 
 from libs import sse
-from libs.contracts.dispatch import Dispatch
-from libs.errors import GatewayError, UpstreamFailed
+from libs.errors import UpstreamFailed
 from libs.pricing import Usage
 from services.router import meter, refusals
-from services.router.passage import NO_ANSWER, UNREADABLE, fields_of, id_of, raw, read, size_of, with_cost
+from services.router.passage import NO_ANSWER, UNREADABLE, Passage, fields_of, id_of, raw, read, size_of, with_cost
 
 STOP = sse.encode(b'{"type":"message_stop"}', "message_stop")
 
@@ -46,21 +45,8 @@ class Happening(msgspec.Struct):
 _happening = msgspec.json.Decoder(Happening)
 
 
-class MessagesPassage:
+class MessagesPassage(Passage):
     """State of one stream. See ``Passage``."""
-
-    def __init__(self, order: Dispatch, started_ms: int) -> None:
-        self.usage: Usage | None = None
-        self.final = False
-        self.complete = False
-        self.stop_reading = False
-        self.must_abort = False
-        self.failure: GatewayError | None = None
-        self.delivered = 0
-        self.upstream_id: str | None = None
-        self._order = order
-        self._model = raw(order.model)
-        self._started_ms = started_ms
 
     def feed(self, event: sse.Event) -> bytes:
         try:
@@ -119,7 +105,3 @@ class MessagesPassage:
             self.delivered += size_of(block.text)
         if (delta := seen.delta) is not None:
             self.delivered += sum(map(size_of, (delta.text, delta.thinking, delta.partial_json)))
-
-    def _fail(self, error: GatewayError) -> bytes:
-        self.failure, self.stop_reading = error, True
-        return b""

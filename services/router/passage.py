@@ -1,7 +1,8 @@
 """What all passages of an answer have in common: what was seen of it, and the small edits both protocols need. Pure."""
 
 import json
-from typing import Any, Final, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -19,25 +20,38 @@ MAX_ID: Final = 200
 _fields = msgspec.json.Decoder(Fields)
 
 
-class Passage(Protocol):
-    """A stream's way through the gateway: events in, bytes for the caller out. It owns its state and no socket."""
+class Passage(ABC):
+    """A stream's way through the gateway: events in, bytes for the caller out. It owns its state and no socket.
 
-    usage: Usage | None
-    final: bool
-    complete: bool
-    stop_reading: bool
-    must_abort: bool
-    failure: GatewayError | None
-    delivered: int
-    upstream_id: str | None
+    ``usage`` is what the provider has said so far and ``final`` whether that was its last word. ``complete``: the
+    answer is whole. ``stop_reading``: nothing more of it matters. ``must_abort``: a break may only be shown by cutting
+    the connection. ``delivered`` counts bytes of what was said.
+    """
 
+    def __init__(self, order: Dispatch, started_ms: int) -> None:
+        self.usage: Usage | None = None
+        self.final = False
+        self.complete = False
+        self.stop_reading = False
+        self.must_abort = False
+        self.failure: GatewayError | None = None
+        self.delivered = 0
+        self.upstream_id: str | None = None
+        self._order = order
+        self._model = raw(order.model)
+        self._started_ms = started_ms
+
+    @abstractmethod
     def feed(self, event: Event) -> bytes:
         """What the caller gets for this event. The very last one is held back for ``closing``."""
-        ...
 
+    @abstractmethod
     def closing(self) -> bytes:
         """The bytes that tell the caller that the answer is whole."""
-        ...
+
+    def _fail(self, error: GatewayError) -> bytes:
+        self.failure, self.stop_reading = error, True
+        return b""
 
 
 def fields_of(raw: bytes | msgspec.Raw) -> Fields:
