@@ -18,6 +18,7 @@ log = structlog.get_logger()
 
 SETTLE: Final = (Path(__file__).parent / "settle.lua").read_text(encoding="utf-8")
 AGAIN_SECONDS: Final = 1.0  # longer than a command may wait in a stalled Redis, so that no hold follows its own void
+LAST_CALL_SECONDS: Final = 2
 MOST_WAITING: Final = 100_000
 IN_ONE_PIPELINE: Final = 500
 
@@ -31,7 +32,7 @@ class Ended(NamedTuple):
 
 
 class Holds:
-    """The holds of one Redis. Something has to run ``keep_trying`` beside it."""
+    """The holds of one Redis. Something has to run ``keep_trying`` beside it, and ``last_call`` after that."""
 
     def __init__(self, client: redis.Client) -> None:
         self._client = client
@@ -51,6 +52,9 @@ class Holds:
         except redis.Failed as error:
             log.warning("settle_waits", request_id=hold.request_id.hex, error=str(error))
             self.later(hold)
+        except asyncio.CancelledError:
+            self.later(hold)
+            raise
 
     async def settle_all(self, holds: Iterable[Ended]) -> None:
         """The same for many, in few round trips."""
@@ -71,10 +75,23 @@ class Holds:
         while True:
             await asyncio.sleep(AGAIN_SECONDS)
             now = time.monotonic()
-            due = [hold for at, hold in self._waiting.values() if at <= now]
-            for hold in due:
-                del self._waiting[hold.request_id]
-            await self.settle_all(due)
+            await self._try_again([hold for at, hold in self._waiting.values() if at <= now])
+
+    async def last_call(self) -> None:
+        """Before the process ends: nobody else would end some of these."""
+        try:
+            async with asyncio.timeout(LAST_CALL_SECONDS):
+                await self._try_again([hold for _, hold in self._waiting.values()])
+        except TimeoutError:
+            log.warning("holds_left", holds=len(self._waiting))
+
+    async def _try_again(self, holds: list[Ended]) -> None:
+        for start in range(0, len(holds), IN_ONE_PIPELINE):
+            tried = holds[start : start + IN_ONE_PIPELINE]
+            left = {hold.request_id for hold in await self._pipeline(tried)}
+            for hold in tried:
+                if hold.request_id not in left:
+                    self._waiting.pop(hold.request_id, None)
 
     async def _pipeline(self, holds: list[Ended]) -> list[Ended]:
         """Those that Redis did not end."""

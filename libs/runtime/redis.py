@@ -1,4 +1,4 @@
-"""Redis connections. A command ends within a third of a second, one way or the other."""
+"""Redis connections. Every command has an end, and a near one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,19 +14,18 @@ Client: TypeAlias = Redis
 Script: TypeAlias = AsyncScript
 Failed: Final = (RedisError, OSError, TimeoutError)
 
-SECONDS: Final = 0.3
 WAIT_SECONDS: Final = 2.0  # for a connection of the pool, which is only ever busy for a moment
 
 
 @asynccontextmanager
-async def client(url: str, *, size: int = 32, retries: int = 1) -> AsyncIterator[Client]:
+async def client(url: str, *, seconds: float, size: int = 32, retries: int = 1) -> AsyncIterator[Client]:
     """A client. ``retries`` is 0 where sending a command twice would not be the same as sending it once."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=size,
         timeout=WAIT_SECONDS,
-        socket_timeout=SECONDS,
-        socket_connect_timeout=SECONDS,
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
         retry=Retry(NoBackoff(), retries),
         decode_responses=True,
     )

@@ -19,6 +19,7 @@ from libs.runtime.settings import ServiceSettings
 
 log = structlog.get_logger()
 
+CANCEL_AGAIN_SECONDS: Final = 10
 DRAINS: Final = 2  # aiohttp waits for its shutdown timeout twice: for handlers, then for connections
 
 
@@ -61,22 +62,28 @@ async def serve(parts: Sequence[Part], stop: asyncio.Event | None = None) -> Non
             part.app[HEALTH].report("drain", "draining")
 
 
-async def _start_all(parts: Sequence[Part], stack: AsyncExitStack) -> None:
-    for part in parts:
-        await stack.enter_async_context(started(part))
+async def _start_all(parts: Sequence[Part], stack: AsyncExitStack) -> SystemExit | None:
+    """A refusal to start comes back as a value: raised inside a task it would tear the event loop down."""
+    try:
+        for part in parts:
+            await stack.enter_async_context(started(part))
+    except SystemExit as refusal:
+        return refusal
+    return None
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Whether the work was done; False when it was given up because ``stop`` was set first."""
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, SystemExit | None]) -> bool:
+    """Whether the work was done; False when it was given up because ``stop`` was set first. Raises its refusal."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     while not working.done():
         working.cancel()
-        await asyncio.wait({working}, timeout=1)
+        await asyncio.wait({working}, timeout=CANCEL_AGAIN_SECONDS)
     if working.cancelled():
         return False
-    await working
+    if (refusal := await working) is not None:
+        raise refusal
     return True
 
 

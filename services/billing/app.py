@@ -47,9 +47,9 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         )
         await ensure_partitions(pool)
         await enter(running(health, "make partitions", _daily(pool)))
-        once = await enter(redis.client(redis_url, retries=0))
+        once = await enter(redis.client(redis_url, seconds=settings.redis_seconds, retries=0))
         app[LEASES] = Leases(pool, once, settings.redis_shard, settings.lease_chunk_nano)
-        settling = await enter(redis.client(redis_url))
+        settling = await enter(redis.client(redis_url, seconds=settings.redis_seconds))
         parking = await enter(rabbit.publisher(amqp_url))
         holds = Holds(settling)
         consumer = Consumer(
@@ -64,6 +64,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         reading = rabbit.read(
             amqp_url, settings.prefetch_messages, consumer.take, lambda why: health.report("rabbitmq", why)
         )
+        stack.push_async_callback(holds.last_call)
         await enter(running(health, "settle holds", holds.keep_trying()))
         await enter(running(health, "book usage", consumer.run()))
         await enter(running(health, "read usage", reading))

@@ -89,12 +89,14 @@ class Consumer:
             except UNREADABLE as error:
                 batch.parking.append((message.body, f"malformed envelope: {error}"))
                 continue
-            batch.prices.update(envelope.prices)
             for raw in envelope.events:
                 try:
-                    batch.accepted.append(judge(bytes(raw), envelope.prices, self._secret, now_ms()))
+                    accepted = judge(bytes(raw), envelope.prices, self._secret, now_ms())
                 except Refused as error:
                     batch.parking.append((_alone(raw, envelope.prices), str(error)))
+                else:
+                    batch.accepted.append(accepted)
+                    batch.prices[accepted.event.price_id] = envelope.prices[accepted.event.price_id]
         return batch
 
     async def _until_done(self, batch: Batch) -> None:

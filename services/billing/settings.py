@@ -17,6 +17,7 @@ class BillingSettings(ServiceSettings):
     database_url: SecretStr = Field(description="PostgreSQL, as role tokenoutput_billing.")
     database_connections: int = Field(default=8, description="Most connections to PostgreSQL.", ge=2)
     redis_url: SecretStr = Field(description="The Redis that credit is leased to.")
+    redis_seconds: float = Field(default=0.3, description="How long one command to Redis may take.", gt=0)
     redis_shard: str = Field(default="r0", description="The name of that Redis, as leases call it.", min_length=1)
     amqp_url: SecretStr = Field(description="The RabbitMQ that usage events come from.")
     hold_secret: SecretStr = Field(description="Signs holds. The edge and billing share it, nobody else.")

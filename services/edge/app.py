@@ -35,7 +35,9 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         pool = await stack.enter_async_context(
             postgres.pool(settings.database_url.get_secret_value(), "edge", settings.database_connections)
         )
-        store = await stack.enter_async_context(redis.client(settings.redis_url.get_secret_value()))
+        store = await stack.enter_async_context(
+            redis.client(settings.redis_url.get_secret_value(), seconds=settings.redis_seconds)
+        )
         neighbours = await stack.enter_async_context(client.session())
         relay = await stack.enter_async_context(client.session(total_seconds=None))
         app[SHELF] = await stack.enter_async_context(
@@ -47,6 +49,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[ADMISSION] = Admission(store, holds, app[BILLING], shard=settings.redis_shard, topup_url=settings.topup_url)
         app[RELAY] = Relay(relay, settings.router_url, identity, settings.answer_seconds)
         await stack.enter_async_context(watched(health, "postgres", lambda: pool.fetchval("SELECT 1")))
+        stack.push_async_callback(holds.last_call)
         await stack.enter_async_context(running(health, "void holds", holds.keep_trying()))
         await stack.enter_async_context(watched(health, "redis", store.ping))
         yield

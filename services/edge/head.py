@@ -148,7 +148,7 @@ def _refuse_what_has_no_price(seen: Extras) -> None:
         if tool.type is not None and not tool.type.startswith(TOKENS_ONLY):
             raise UnsupportedParameter(f"Tools of type {tool.type[:60]!r} are not sold here yet.", param="tools")
     for name in ("web_search_options", "enable_search", "mcp_servers"):
-        if getattr(seen, name):
+        if getattr(seen, name) not in (None, False, []):  # `{}` switches a search on
             raise UnsupportedParameter(f"{name} is not sold here yet.", param=name)
 
 

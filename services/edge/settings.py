@@ -17,6 +17,7 @@ class EdgeSettings(ServiceSettings):
     database_url: SecretStr = Field(description="PostgreSQL, as role tokenoutput_edge.")
     database_connections: int = Field(default=8, description="Most connections to PostgreSQL.", ge=1)
     redis_url: SecretStr = Field(description="The Redis that holds this edge's leases.")
+    redis_seconds: float = Field(default=0.3, description="How long one command to Redis may take.", gt=0)
     redis_shard: str = Field(default="r0", description="The name of that Redis, as leases call it.", min_length=1)
     router_url: str = Field(default="http://127.0.0.1:8081", description="The router service.")
     billing_url: str = Field(default="http://127.0.0.1:8082", description="The billing service.")

@@ -66,10 +66,12 @@ async def take(request: web.Request) -> web.StreamResponse:
     note(request, org=order.org, model=order.model, stream=order.stream)
     forwarded = {name: request.headers[name] for name in dispatch.FORWARDED_HEADERS if name in request.headers}
     sink = HttpSink(request)
-    body = await request.read()
     try:
-        await request.app[SWITCHBOARD].run(order, body, forwarded, sink)
+        await request.app[SWITCHBOARD].run(order, request.read(), forwarded, sink)
     except errors.GatewayError as error:
+        if sink.response is not None:
+            sink.abort()
+            raise ConnectionResetError("the answer could not be finished") from error
         answer = error_response(request, error)
         answer.headers.update(dispatch.ANSWERED)
         return answer

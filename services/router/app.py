@@ -34,21 +34,22 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
     settings, health, identity = app[SETTINGS], app[HEALTH], app[IDENTITY]
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        store = await enter(redis.client(settings.redis_url.get_secret_value()))
+        store = await enter(redis.client(settings.redis_url.get_secret_value(), seconds=settings.redis_seconds))
         neighbours = await enter(client.session())
         providers = await enter(client.session(total_seconds=None, traces=[reuse_noted()]))
         live = await enter(catalog.following(settings.catalog_url, identity, health, neighbours))
         records = await enter(spool.opened(settings.spool_dir))
         broker = await enter(rabbit.publisher(settings.amqp_url.get_secret_value()))
         shipper = Shipper(records, broker, settings.instance)
-        await enter(running(health, "ship usage", shipper.run()))
         stack.push_async_callback(shipper.last_call)
+        await enter(running(health, "ship usage", shipper.run()))
         holds = Holds(store)
         timeout = aiohttp.ClientTimeout(
             total=settings.answer_seconds, sock_connect=settings.connect_seconds, sock_read=settings.silence_seconds
         )
         upstream = Upstream(providers, timeout)
         app[SWITCHBOARD] = Switchboard(settings, live, upstream, records, holds)
+        stack.push_async_callback(holds.last_call)
         await enter(running(health, "settle holds", holds.keep_trying()))
         await enter(watched(health, "redis", store.ping))
         _gauges(app, shipper)

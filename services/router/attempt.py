@@ -195,13 +195,19 @@ class LiveAttempt:
             client_gone=self._client_gone,
         )
         ended = record.end(self._started, self._order, how)
+        self._recorded, self.cost = True, min(ended.cost, self._order.hold.amount)
+        committing = asyncio.ensure_future(self._spool.finish(self._order.request_id, usage.encode_event(ended)))
         try:
-            await self._spool.finish(self._order.request_id, usage.encode_event(ended))
+            await asyncio.shield(committing)
+        except asyncio.CancelledError:  # the writer has the record already: whether it could keep it decides the cost
+            await asyncio.wait({committing})
+            if committing.exception() is not None:
+                self.cost = 0
+            raise
         except SpoolFailed as error:
+            self.cost = 0
             log.error("spool_failed", error=str(error))  # noqa: TRY400 - a full disk is not a bug
             raise NotKept(NOT_KEPT) from error
-        self._recorded = True
-        self.cost = min(ended.cost, self._order.hold.amount)
 
 
 async def _refuse(response: aiohttp.ClientResponse) -> None:

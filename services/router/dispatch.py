@@ -1,7 +1,7 @@
 """The one orchestration: choose, record, call, carry the answer back, meter, record. It holds the order of things and
 leaves every decision to a pure neighbour."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 import msgspec
@@ -38,15 +38,16 @@ class Switchboard:
         self._spool = spool
         self._holds = holds
 
-    async def run(self, order: Dispatch, body: bytes, forwarded: Mapping[str, str], sink: Sink) -> None:
+    async def run(self, order: Dispatch, body: Awaitable[bytes], forwarded: Mapping[str, str], sink: Sink) -> None:
         """Answers through ``sink`` or raises the GatewayError that is the answer. Either way a request that was begun
         has its terminal record, and its hold has ended."""
         attempt: LiveAttempt | None = None
         try:
+            received = await body
             if now_ms() > order.dispatch_by + CLOCK_SKEW_MS:
                 raise Unavailable("The request waited too long inside the gateway; nothing was charged.", retry_after=1)
             chosen = self._choose(order)
-            sent = rewrite.request(body, order, chosen.offer)
+            sent = rewrite.request(received, order, chosen.offer)
             attempt = LiveAttempt(order, chosen, await self._begin(order, chosen), self._spool, sink)
             limit = self._settings.hangup_seconds
             await attempt.go(self._upstream.call(chosen, order, sent, forwarded), len(sent), limit)

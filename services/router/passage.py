@@ -81,7 +81,8 @@ def size_of(said: Any) -> int:
     """Bytes of what was said, in whatever shape: text as text, anything else as its JSON."""
     if not said:
         return 0
-    return len(said.encode("utf-8", "surrogatepass")) if isinstance(said, str) else len(msgspec.json.encode(said))
+    text = said if isinstance(said, str) else json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def id_of(value: object) -> str | None:

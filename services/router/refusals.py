@@ -14,7 +14,7 @@ from libs import errors
 MAX_MESSAGE: Final = 2000
 MAX_WAIT_DIGITS: Final = 5
 SCRUB: Final = re.compile(
-    r"(?i:https?://)\S+|\b(?:[\w-]+\.)+(?:com|cn|ai|net|org|io)\b|\borg-\w{4,}|\bsk-[\w-]{6,}|\b(?i:bearer)\s+\S+|\b[0-9a-f]{32}\.[A-Za-z0-9]{16}\b",
+    r"(?i:https?://)\S+|\b[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.(?:com|cn|ai|net|org|io)\b|\borg-\w{4,}|\bsk-[\w-]{6,}|\b(?i:bearer)\s+\S+|\b[0-9a-f]{32}\.[A-Za-z0-9]{16}\b",
 )
 OUR_ACCOUNT_CODES: Final = frozenset({"1113", "Arrearage", "insufficient_balance", "insufficient_quota"})
 OVERLOADED_CODES: Final = frozenset({"1305", "overloaded_error"})
@@ -115,4 +115,5 @@ def _seconds(retry_after: str | None) -> int | None:
 
 def _clean(text: str) -> str:
     """Cut before it is searched as well: the search for host names takes time that grows with the square."""
-    return SCRUB.sub("[removed]", text.strip()[: 2 * MAX_MESSAGE])[:MAX_MESSAGE]
+    whole = text.strip()[: 2 * MAX_MESSAGE].encode("utf-8", "replace").decode()  # half a surrogate pair is none
+    return SCRUB.sub("[removed]", whole)[:MAX_MESSAGE]

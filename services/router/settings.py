@@ -17,6 +17,7 @@ class RouterSettings(ServiceSettings):
     port: int = Field(default=8081, description="The router's port.", ge=0, le=65535)
     admin_port: int = Field(default=9081, description="Port of /livez, /readyz and /metrics.", ge=0, le=65535)
     redis_url: SecretStr = Field(description="The Redis in which holds are settled.")
+    redis_seconds: float = Field(default=0.3, description="How long one command to Redis may take.", gt=0)
     amqp_url: SecretStr = Field(description="The RabbitMQ that usage events go to.")
     catalog_url: str = Field(default="http://127.0.0.1:8083", description="The catalog service.")
     spool_dir: Path = Field(description="Folder of the durable spool; a disk of this instance's own.")

@@ -53,25 +53,28 @@ class Shipper:
         self._publisher = publisher
         self._producer = producer
         self.waiting = 0
+        self._failed: dict[int, tuple[int, float]] = {}
 
     async def run(self) -> None:
-        failures = 0
         while True:
             try:
                 shipped = await self._ship_some()
-            except (*rabbit.Failed, SpoolFailed) as error:
-                failures += 1
-                log.warning("shipping_waits", error=repr(error), waiting=self.waiting)
-            except Exception:
-                failures += 1
+            except Exception:  # the records are safe, and only this loop can ever ship them
                 log.exception("shipping_failed", waiting=self.waiting)
-            else:
-                failures = 0
-                if not shipped:
-                    await self._spool.arrived.wait()
-                    await asyncio.sleep(GATHER_SECONDS)
+                await asyncio.sleep(backoff.after(len(backoff.SECONDS)))
                 continue
-            await asyncio.sleep(backoff.after(failures))
+            if not shipped:
+                await self._something_to_do()
+
+    async def _something_to_do(self) -> None:
+        """Until a record arrives, or until a partition that failed may be tried again."""
+        retry_at = min((at for _, at in self._failed.values()), default=None)
+        try:
+            async with asyncio.timeout_at(retry_at):
+                await self._spool.arrived.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(GATHER_SECONDS)
 
     async def last_call(self) -> None:
         """Before the process ends: what can be shipped now need not wait for its next start."""
@@ -79,21 +82,24 @@ class Shipper:
             async with asyncio.timeout(LAST_CALL_SECONDS):
                 while await self._ship_some():
                     pass
-        except (*rabbit.Failed, SpoolFailed) as error:
-            log.warning("left_in_spool", error=repr(error))
+        except (TimeoutError, SpoolFailed) as error:
+            log.warning("left_in_spool", waiting=self.waiting, error=repr(error))
 
     async def _ship_some(self) -> int:
-        """Every partition gets its turn, also behind one that fails. Raises the first failure at the end."""
+        """Every partition gets its turn, and one that fails waits alone."""
         self._spool.arrived.clear()
         self.waiting = await self._spool.depth()
-        shipped, failure = 0, None
+        shipped = 0
         for partition in range(usage.PARTITIONS):
+            failures, retry_at = self._failed.get(partition, (0, 0.0))
+            if _now() < retry_at:
+                continue
             try:
                 shipped += await self._ship_partition(partition)
+                self._failed.pop(partition, None)
             except rabbit.Failed as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
+                self._failed[partition] = failures + 1, _now() + backoff.after(failures + 1)
+                log.warning("shipping_waits", partition=partition, error=repr(error), waiting=self.waiting)
         return shipped
 
     async def _ship_partition(self, partition: int) -> int:
@@ -106,3 +112,7 @@ class Shipper:
         message_id = f"{self._producer}:{seqs[0]}-{seqs[-1]}"
         await self._publisher.publish(usage.EXCHANGE, usage.routing_key(partition), body, message_id=message_id)
         await self._spool.drop(seqs)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

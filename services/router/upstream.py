@@ -2,6 +2,7 @@
 
 import functools
 import os
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ log = structlog.get_logger()
 
 USER_AGENT: Final = "tokenoutput/0.1"
 DEFAULT_VERSION: Final = "2023-06-01"
+STALE_SECONDS: Final = 0.3
 Broken: Final = client.Failed
 
 
@@ -68,13 +70,13 @@ class Upstream:
             raise UpstreamFailed("The provider could not be reached, or hung up without an answer.") from error
 
     async def _once_or_again(self, url: str, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
-        """Again only when a kept-alive connection turned out to be closed: then nothing was begun. On a fresh one the
-        provider may have worked, and would bill twice."""
-        leg = Leg()
+        """Again only when a kept-alive connection turned out to be closed, which shows at once: then nothing was begun.
+        On a fresh one, or later, the provider may have worked, and would bill twice."""
+        leg, begun = Leg(), time.monotonic()
         try:
             return await self._once(url, body, headers, leg)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not leg.reused:
+            if not leg.reused or time.monotonic() - begun > STALE_SECONDS:
                 raise
             return await self._once(url, body, headers, Leg())
 

@@ -22,7 +22,7 @@ CHUNK = pricing.NANO // 4
 
 @pytest.fixture
 async def client(stores: Stores) -> AsyncIterator[redis.Client]:
-    async with redis.client(stores.redis_url, retries=0) as opened:
+    async with redis.client(stores.redis_url, seconds=2, retries=0) as opened:
         await opened.flushdb()
         yield opened
 
