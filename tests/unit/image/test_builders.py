@@ -15,7 +15,7 @@ RECIPE: Final = Recipe(
     dockerfile=Path("/checkout/deploy/Dockerfile"),
     arguments={"BASE": "python:3.11"},
     secrets={"pip_conf": Path("/tmp/x/pip.conf")},  # noqa: S108 - a name, nothing is written there
-    folders=[Path("/opt/wheels")],
+    folders=[Path("/srv/wheels")],
 )
 
 
@@ -55,7 +55,7 @@ def test_a_builder_without_a_daemon_sees_local_packages_and_keeps_the_health_che
     assert {
         "--isolation=chroot",
         "--format=docker",
-        "--volume=/opt/wheels:/opt/wheels:ro",
+        "--volume=/srv/wheels:/srv/wheels:ro",
         "--build-arg=BASE=python:3.11",
         "--secret=id=pip_conf,src=/tmp/x/pip.conf",
         "--file=/checkout/deploy/Dockerfile",
@@ -64,7 +64,7 @@ def test_a_builder_without_a_daemon_sees_local_packages_and_keeps_the_health_che
 
 
 def test_docker_says_that_it_cannot_see_local_packages() -> None:
-    with pytest.raises(ImageError, match="/opt/wheels"):
+    with pytest.raises(ImageError, match="/srv/wheels"):
         Docker().build(RECIPE)
 
 

@@ -11,10 +11,10 @@ from deploy.local.errors import StackError
 
 def test_apt_is_kept_inside_its_folder_and_away_from_the_machines_hooks() -> None:
     dump = 'APT::Update::Post-Invoke:: "rm -f /var/cache/apt/*.bin";\nDir "/";\nAcquire::http::Proxy "http://proxy";\n'
-    told = debian.configuration(dump, Path("/work"))
+    told = debian.configuration(dump, Path("/folder"))
     assert "Post-Invoke" not in told
     assert 'Acquire::http::Proxy "http://proxy";' in told
-    assert all("/work/" in line for line in told.splitlines() if line.startswith("Dir"))
+    assert all("/folder/" in line for line in told.splitlines() if line.startswith("Dir"))
 
 
 def test_an_installed_erlang_is_not_seen() -> None:
