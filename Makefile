@@ -1,7 +1,7 @@
 # Everything this repository can do. Needs python3 (3.11 or newer) and make; everything else is fetched into the checkout.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down status clean check fmt test e2e migrate docs lock image venv
+.PHONY: help bench up down status clean check fmt test e2e migrate docs lock image venv
 
 BIN := .venv/bin
 ANY_PYTHON := $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
@@ -55,6 +55,9 @@ test: venv ## All tests, with private servers of their own; WORKERS=2 at a time
 
 e2e: venv ## Only the tests that call a whole running gateway
 	$(BIN)/python -m pytest tests/e2e
+
+bench: up ## What the gateway adds to a call, as ratios against the simulated provider alone
+	@set -a && . $${TOKENOUTPUT_RUN_DIR:-.run}/env && exec $(BIN)/python -m tests.bench
 
 docs: venv ## Write the pages that are made from the code
 	$(BIN)/tokenoutput settings >docs/configuration.md
