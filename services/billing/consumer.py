@@ -107,7 +107,7 @@ class Consumer:
                 return await self._book(batch)
             except (*postgres.TRANSIENT, *rabbit.Failed) as error:
                 log.warning("booking_waits", error=repr(error))
-            except Exception:
+            except Exception:  # parking is for events that are wrong, not for faults of ours: wait, loudly
                 log.exception("booking_failed")
             failures += 1
             await asyncio.sleep(backoff.after(failures))

@@ -193,7 +193,7 @@ def _transaction(db: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
     try:
         results = [job.work(db) for job in jobs]
         db.execute("COMMIT")
-    except Exception:
+    except Exception:  # whatever it was, the next group needs a connection without a transaction
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
