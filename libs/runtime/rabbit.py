@@ -15,6 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 from aio_pika.exceptions import AMQPError
 from aiormq.exceptions import AMQPError as WireError
 from pamqp.common import FieldValue
+from yarl import URL
 
 from libs.contracts import usage
 from libs.runtime import backoff
@@ -54,6 +55,21 @@ async def declare(channel: AbstractChannel) -> AbstractExchange:
     return direct
 
 
+async def connect(url: str) -> AbstractConnection:
+    """Opens a connection. Raises one of ``Failed``.
+
+    One that could not be opened is closed all the same: aio-pika's own ``connect`` leaves it open, and its finaliser
+    then starts a coroutine wherever the collector happens to run, with no loop to await it.
+    """
+    connection = aio_pika.Connection(URL(url))
+    try:
+        await connection.connect(timeout=OPEN_SECONDS)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
 class Publisher:
     """Publishes with confirms. A call that returns has been stored by the broker; one that raises may have been."""
 
@@ -90,7 +106,7 @@ class Publisher:
         async with self._lock:
             if self._channel is None or self._channel.is_closed:
                 await self.close()
-                self._connection = await aio_pika.connect(self._url, timeout=OPEN_SECONDS)
+                self._connection = await connect(self._url)
                 self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
                 await declare(self._channel)
             return self._channel
@@ -115,7 +131,7 @@ async def read(
     failures = 0
     while True:
         try:
-            connection = await aio_pika.connect(url, timeout=OPEN_SECONDS)
+            connection = await connect(url)
         except Failed as error:
             log.warning("broker_away", error=repr(error))
             report("the broker is away")
