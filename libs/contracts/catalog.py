@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from libs.contracts.profile import GENERIC, Profile
 from libs.pricing import Price
 from libs.protocols import Protocol
 
@@ -32,7 +33,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
 
 class Offer(msgspec.Struct, frozen=True):
     """One provider's way to serve a Model. ``on_disconnect`` is ``cancel`` where the provider stops billing when we
-    hang up, ``drain`` where reading on costs nothing more."""
+    hang up, ``drain`` where reading on costs nothing more. ``profile`` is what this endpoint takes and wants."""
 
     id: str
     model: str
@@ -41,6 +42,7 @@ class Offer(msgspec.Struct, frozen=True):
     upstream_model: str
     on_disconnect: OnDisconnect
     priority: int = 0
+    profile: Profile = GENERIC
 
 
 class Model(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,38 +13,11 @@ from libs.contracts.dispatch import Dispatch
 from libs.errors import UpstreamFailed
 from libs.pricing import Usage
 from services.router import meter, refusals
+from services.router.chat_wire import Choice, Chunk, Delta, decoder
 from services.router.passage import NO_ANSWER, UNREADABLE, Passage, fields_of, id_of, read, size_of, with_cost
 
 BROKEN_FINISHES = frozenset({"network_error", "insufficient_system_resource"})  # GLM's and DeepSeek's words for it
 DONE = b"data: [DONE]\n\n"
-
-
-class Delta(msgspec.Struct):
-    content: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    refusal: Any = None
-    tool_calls: Any = None
-    function_call: Any = None
-
-
-class Choice(msgspec.Struct):
-    index: int | None = None
-    delta: Delta | None = None
-    finish_reason: str | None = None
-
-
-class Chunk(msgspec.Struct):
-    """What is read of a chunk; the rest passes by."""
-
-    id: Any = None
-    model: Any = None
-    choices: list[Choice] | None = None
-    usage: dict[str, Any] | None = None
-    error: Any = None
-
-
-_chunk = msgspec.json.Decoder(Chunk)
 
 
 class ChatPassage(Passage):
@@ -61,7 +34,7 @@ class ChatPassage(Passage):
             self.complete = self.complete or (bool(self._finished) and self._finished == self._begun)
             return b""
         try:
-            chunk = read(_chunk, Chunk, event.data)
+            chunk = read(decoder, Chunk, event.data)
             if chunk.error is not None:
                 return self._fail(refusals.declared(chunk.error))
             data = self._for_the_caller(event.data, chunk)

@@ -5,44 +5,16 @@ Rules: `message_start` has the input's figures, `message_delta` the cumulative o
 only be shown by cutting the connection: Claude Code takes an error event there for the end of its turn.
 """
 
-from typing import Any
-
 import msgspec
 
 from libs import sse
 from libs.errors import UpstreamFailed
 from libs.pricing import Usage
 from services.router import meter, refusals
+from services.router.messages_wire import Happening, Part, decoder
 from services.router.passage import NO_ANSWER, UNREADABLE, Passage, fields_of, id_of, raw, read, size_of, with_cost
 
 STOP = sse.encode(b'{"type":"message_stop"}', "message_stop")
-
-
-class Part(msgspec.Struct):
-    """What is read inside `message`, `delta` and `content_block`."""
-
-    type: Any = None
-    id: Any = None
-    model: Any = None
-    usage: dict[str, Any] | None = None
-    stop_reason: str | None = None
-    text: Any = None
-    thinking: Any = None
-    partial_json: Any = None
-
-
-class Happening(msgspec.Struct):
-    """What is read of an event; the rest passes by."""
-
-    type: str
-    message: Part | None = None
-    content_block: Part | None = None
-    delta: Part | None = None
-    usage: dict[str, Any] | None = None
-    error: Any = None
-
-
-_happening = msgspec.json.Decoder(Happening)
 
 
 class MessagesPassage(Passage):
@@ -50,7 +22,7 @@ class MessagesPassage(Passage):
 
     def feed(self, event: sse.Event) -> bytes:
         try:
-            seen = read(_happening, Happening, event.data)
+            seen = read(decoder, Happening, event.data)
             if not seen.type.isprintable():
                 return self._fail(UpstreamFailed(NO_ANSWER))
             if seen.type == "error":
