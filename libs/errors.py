@@ -29,14 +29,17 @@ class GatewayError(Exception):
         retry_after: int | None = None,
         extra: Mapping[str, Any] | None = None,
         quotes_provider: bool = False,
+        provider_code: str | None = None,
     ) -> None:
-        """``quotes_provider``: it holds a provider's words, which may hold the caller's. It is never logged."""
+        """``quotes_provider``: it holds a provider's words, which may hold the caller's. It is never logged.
+        ``provider_code``: what OpenAI callers see as the code; records and logs keep to ours."""
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after = retry_after
         self.extra = dict(extra or {})
         self.quotes_provider = quotes_provider
+        self.provider_code = provider_code
 
 
 class InternalError(GatewayError):
@@ -62,6 +65,12 @@ class UnsupportedParameter(InvalidRequest):
     """The request asks for something this model cannot do."""
 
     code = "unsupported_parameter"
+
+
+class ContextTooLong(InvalidRequest):
+    """The conversation, or the conversation and the answer it asks for, is longer than the model's context."""
+
+    code = "context_length_exceeded"
 
 
 class ProtocolNotOffered(InvalidRequest):
@@ -205,7 +214,7 @@ def body_of(error: GatewayError, protocol: Protocol, request_id: str) -> bytes:
         "message": error.message,
         "type": error.openai_type,
         "param": error.param,
-        "code": error.code,
+        "code": error.provider_code or error.code,
         **error.extra,
     }
     return msgspec.json.encode({"error": inner})

@@ -5,4 +5,7 @@ pytest_plugins = (
     "tests.fixtures.provider",
     "tests.fixtures.gateway",
     "tests.fixtures.books",
+    "tests.fixtures.node",
+    "tests.fixtures.tap",
+    "tests.fixtures.agents",
 )

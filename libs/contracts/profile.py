@@ -7,6 +7,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, Protocol
+
 ToolChoice = Literal["auto", "none", "required", "function"]
 Format = Literal["text", "json_object", "json_schema"]
 ThinkingStyle = Literal["none", "deepseek", "qwen", "glm", "effort", "budget", "adaptive"]
@@ -18,6 +20,11 @@ ErrorKind = Literal["account", "overloaded", "rate", "context", "invalid", "fail
 
 TOOL_CHOICES: Final[tuple[ToolChoice, ...]] = ("auto", "none", "required", "function")
 FORMATS: Final[tuple[Format, ...]] = ("text", "json_object", "json_schema")
+EFFORTS: Final[tuple[Effort, ...]] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+THINKING_STYLES: Final[dict[Protocol, tuple[ThinkingStyle, ...]]] = {
+    OPENAI_CHAT: ("none", "deepseek", "qwen", "glm", "effort"),
+    ANTHROPIC_MESSAGES: ("none", "adaptive", "deepseek", "budget"),
+}
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,7 +87,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tool_id_chars: int = 64
     max_stop: int = 4
     top_k: bool = False
-    max_temperature: float = 2
+    max_temperature: float = 2.0
     open_interval_sampling: bool = False
     one_of_temperature_top_p: bool = False
     formats: tuple[Format, ...] = FORMATS

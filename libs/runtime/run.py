@@ -101,6 +101,7 @@ async def started(part: Part) -> AsyncIterator[None]:
                 logger=http_log,
                 shutdown_timeout=settings.drain_seconds / DRAINS,
                 max_field_size=settings.header_bytes,
+                auto_decompress=False,  # whoever reads a body says what he takes, and how much of it
             ),
             stack,
         )

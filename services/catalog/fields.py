@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple, Self, TypeVar
 
 from libs.pricing import MAX_TOKENS
@@ -122,6 +123,38 @@ class Fields:
             if item in value[:index]:
                 self.wrong(f"{item!r} is there twice", key, index)
         return tuple(value)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings, each once and none of them empty."""
+        value = self.maybe(key)
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            self.wrong("must be a list of strings, none of them empty", key)
+            return ()
+        for index, item in enumerate(value):
+            if item in value[:index]:
+                self.wrong(f"{item!r} is there twice", key, index)
+        return tuple(value)
+
+    def words(self, key: str, known: Collection[str]) -> dict[str, str]:
+        """A table in which every value is one of the known words."""
+        value = self.maybe(key)
+        with self.table(key) as table:
+            found = {name: table.choice(name, known) for name in (value if isinstance(value, dict) else ())}
+        return {name: word for name, word in found.items() if word is not None}
+
+    def whole(self, key: str, lowest: int, highest: int) -> int:
+        value = self.maybe(key)
+        if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
+            return value
+        self.wrong(f"must be a whole number from {lowest} to {highest}", key)
+        return lowest
+
+    def number(self, key: str, lowest: int, highest: int) -> float:
+        value = self.maybe(key)
+        if isinstance(value, int | Decimal) and not isinstance(value, bool) and lowest <= float(value) <= highest:
+            return float(value)
+        self.wrong(f"must be a number from {lowest} to {highest}", key)
+        return float(lowest)
 
     def tokens(self, key: str) -> int:
         """A whole number of tokens above zero."""

@@ -9,9 +9,11 @@ from libs.protocols import OPENAI_CHAT, PROTOCOLS, Protocol
 from services.catalog import names
 from services.catalog.fields import Fields
 from services.catalog.prices import read_price
+from services.catalog.profiles import Row, resolved
 from services.catalog.providers import Source
 
 PROVIDER_DEFAULT: Final = "provider_default"
+CALLABLE: Final[tuple[Protocol, ...]] = tuple(sorted(PROTOCOLS))  # what a provider does not speak is converted
 MODALITIES: Final = ("text", "image", "file", "audio", "video")
 PARAMETERS: Final = (
     *("frequency_penalty", "logit_bias", "logprobs", "max_tokens", "min_p", "parallel_tool_calls"),
@@ -31,19 +33,29 @@ class Entry(NamedTuple):
     sold: Model | None
 
 
+class _Wanted(NamedTuple):
+    """What a model says about all of its offers."""
+
+    model: str
+    sources: Mapping[str, Source]
+    override: Protocol | None
+    images: bool
+
+
 def read_entry(fields: Fields, model: str, sources: Mapping[str, Source]) -> Entry:
     """Meaningless when mistakes were noted."""
     with fields:
         enabled = fields.flag("enabled", default=True)
-        offers = _offers(fields, model, sources)
+        modalities = fields.choices("input_modalities", MODALITIES, ("text",))
+        offers = _offers(fields, model, sources, images="image" in modalities)
         if enabled and not fields.maybe("offers"):
             fields.wrong("is missing: an enabled model needs at least one", "offers")
         served_as = _served_as(fields, model, offers)
-        sold = _model(fields, model, served_as, offers, enabled=enabled)
+        sold = _model(fields, model, served_as, modalities, enabled=enabled)
     return Entry(fields, model, served_as, offers, sold if enabled else None)
 
 
-def _model(fields: Fields, model: str, served_as: str | None, offers: Sequence[Offer], *, enabled: bool) -> Model:
+def _model(fields: Fields, model: str, served_as: str | None, modalities: tuple[str, ...], *, enabled: bool) -> Model:
     context, output = fields.tokens("context_tokens"), fields.tokens("max_output_tokens")
     if 0 < context < output:
         fields.wrong("is more than context_tokens", "max_output_tokens")
@@ -58,8 +70,8 @@ def _model(fields: Fields, model: str, served_as: str | None, offers: Sequence[O
         max_output_tokens=output,
         price_id=version_of(price),
         price=price,
-        protocols=tuple(sorted({offer.protocol for offer in offers})),
-        input_modalities=fields.choices("input_modalities", MODALITIES, ("text",)),
+        protocols=CALLABLE,
+        input_modalities=modalities,
         output_modalities=fields.choices("output_modalities", MODALITIES, ("text",)),
         supported_parameters=fields.choices("supported_parameters", PARAMETERS),
         served_as=served_as,
@@ -74,29 +86,31 @@ def _price(fields: Fields, model: str, context_tokens: int, *, enabled: bool) ->
     return Price(model, Rates(0, 0, 0, 0, 0))
 
 
-def _offers(fields: Fields, model: str, sources: Mapping[str, Source]) -> tuple[Offer, ...]:
+def _offers(fields: Fields, model: str, sources: Mapping[str, Source], *, images: bool) -> tuple[Offer, ...]:
     word = fields.choice("protocol", (PROVIDER_DEFAULT, *PROTOCOLS), PROVIDER_DEFAULT)
     override = next((protocol for protocol in PROTOCOLS if protocol == word), None)
     return tuple(
-        _offer(table, model, sources, override, priority) for priority, table in enumerate(fields.tables("offers"))
+        _offer(table, _Wanted(model, sources, override, images=images), priority)
+        for priority, table in enumerate(fields.tables("offers"))
     )
 
 
-def _offer(
-    fields: Fields, model: str, sources: Mapping[str, Source], override: Protocol | None, priority: int
-) -> Offer:
+def _offer(fields: Fields, wanted: _Wanted, priority: int) -> Offer:
     with fields:
-        provider = fields.choice("provider", sources)
+        provider = fields.choice("provider", wanted.sources)
         upstream = fields.text("upstream_model", names.UPSTREAM, names.UPSTREAM_SHAPE)
         given = fields.maybe("id") is not None
-        offer_id = fields.text("id", names.OFFER, names.OFFER_SHAPE) if given else f"{model}@{provider}"
-    if provider is None:
-        return Offer(offer_id, model, "", OPENAI_CHAT, upstream, "drain", priority)
-    source = sources[provider]
-    protocol = override or source.protocol
+        offer_id = fields.text("id", names.OFFER, names.OFFER_SHAPE) if given else f"{wanted.model}@{provider}"
+        if provider is None:
+            resolved(fields, Row("", OPENAI_CHAT, {}, sound=False), images=wanted.images)
+            return Offer(offer_id, wanted.model, "", OPENAI_CHAT, upstream, "drain", priority)
+        source = wanted.sources[provider]
+        protocol = wanted.override or source.protocol
+        row = source.profiles.get(protocol, Row("", protocol, {}, sound=False))
+        profile = resolved(fields, row, images=wanted.images)
     if source.provider.base_urls and protocol not in source.provider.base_urls:
         fields.wrong(f"{provider} has no base URL for {protocol}", "provider")
-    return Offer(offer_id, model, provider, protocol, upstream, source.on_disconnect, priority)
+    return Offer(offer_id, wanted.model, provider, protocol, upstream, source.on_disconnect, priority, profile)
 
 
 def _served_as(fields: Fields, model: str, offers: Sequence[Offer]) -> str | None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from libs.contracts.catalog import AuthStyle, OnDisconnect, Provider
 from libs.protocols import OPENAI_CHAT, PROTOCOLS, Protocol
 from services.catalog import names
 from services.catalog.fields import Fields
+from services.catalog.profiles import Row, Rows, row_of
 
 AUTH_STYLES: Final[tuple[AuthStyle, ...]] = ("bearer", "x-api-key")
 ON_DISCONNECT: Final[tuple[OnDisconnect, ...]] = ("cancel", "drain")
@@ -20,35 +22,44 @@ class Source(NamedTuple):
     provider: Provider
     protocol: Protocol
     on_disconnect: OnDisconnect
+    profiles: Mapping[Protocol, Row]
 
 
-def read_source(fields: Fields, provider_id: str) -> Source:
+class _Endpoint(NamedTuple):
+    url: str
+    auth: AuthStyle
+    profile: Row
+
+
+def read_source(fields: Fields, provider_id: str, rows: Rows) -> Source:
     """Meaningless when mistakes were noted."""
     with fields:
-        urls, auth = _endpoints(fields.table("protocols"))
+        endpoints = _endpoints(fields.table("protocols"), rows)
         default = fields.choice("default_protocol", PROTOCOLS)
-        if default is not None and urls and default not in urls:
+        if default is not None and endpoints and default not in endpoints:
             fields.wrong(f"the provider has no base URL for {default}", "default_protocol")
         on_disconnect = fields.choice("on_disconnect", ON_DISCONNECT) or "drain"
         name = fields.text("name")
         credential = fields.text("credential", names.VARIABLE, names.VARIABLE_SHAPE)
+    urls = {protocol: endpoint.url for protocol, endpoint in endpoints.items()}
+    auth = {protocol: endpoint.auth for protocol, endpoint in endpoints.items()}
     spoken: Protocol = default if default is not None and default in urls else next(iter(urls), OPENAI_CHAT)
-    return Source(Provider(provider_id, name, urls, auth, credential), spoken, on_disconnect)
+    profiles = {protocol: endpoint.profile for protocol, endpoint in endpoints.items()}
+    return Source(Provider(provider_id, name, urls, auth, credential), spoken, on_disconnect, profiles)
 
 
-def _endpoints(fields: Fields) -> tuple[dict[Protocol, str], dict[Protocol, AuthStyle]]:
-    urls: dict[Protocol, str] = {}
-    auth: dict[Protocol, AuthStyle] = {}
+def _endpoints(fields: Fields, rows: Rows) -> dict[Protocol, _Endpoint]:
+    found: dict[Protocol, _Endpoint] = {}
     with fields:
         for protocol in PROTOCOLS:
             if fields.maybe(protocol) is None:
                 continue
             with fields.table(protocol) as endpoint:
-                urls[protocol] = _base_url(endpoint)
-                auth[protocol] = endpoint.choice("auth", AUTH_STYLES) or "bearer"
-        if not urls:
+                auth = endpoint.choice("auth", AUTH_STYLES) or "bearer"
+                found[protocol] = _Endpoint(_base_url(endpoint), auth, row_of(endpoint, protocol, rows))
+        if not found:
             fields.wrong(f"must hold at least one of {', '.join(PROTOCOLS)}")
-    return urls, auth
+    return found
 
 
 def _base_url(endpoint: Fields) -> str:

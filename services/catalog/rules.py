@@ -12,11 +12,13 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import asdict
 
 from libs.contracts.catalog import Snapshot
 from services.catalog import names
 from services.catalog.fields import Fields, Mistake, written
 from services.catalog.models import Entry, read_entry
+from services.catalog.profiles import GENERIC, Row, Rows, read_row
 from services.catalog.providers import Source, read_source
 from services.catalog.toml_lines import line_at, lines_of
 
@@ -46,10 +48,12 @@ def read(text: str) -> Snapshot:
     """
     mistakes: list[Mistake] = []
     with Fields(_parse(text), (), mistakes) as root:
+        rows = _rows(root)
         providers = root.table("providers").named(names.NAME, names.NAME_SHAPE)
-        sources = {name: read_source(fields, name) for name, fields in providers.items()}
+        sources = {name: read_source(fields, name, rows) for name, fields in providers.items()}
         models = root.table("models").named(names.NAME, names.NAME_SHAPE)
         entries = [read_entry(fields, name, sources) for name, fields in models.items()]
+    _refuse_unused(root, rows, sources.values())
     _refuse_shared_ids(entries)
     _refuse_chains(entries)
     if mistakes:
@@ -60,8 +64,9 @@ def read(text: str) -> Snapshot:
 
 def digest_of(snapshot: Snapshot) -> str:
     """What is on the shelf, whatever its version: equal digests sell the same things at the same prices."""
-    models = [msgspec.structs.asdict(model) for model in snapshot.models]  # all fields: a default is content too
-    content = {"providers": snapshot.providers, "models": models, "offers": snapshot.offers}
+    models = [asdict(model) for model in snapshot.models]  # all fields: a default is content too
+    offers = [{**asdict(offer), "profile": asdict(offer.profile)} for offer in snapshot.offers]
+    content = {"providers": snapshot.providers, "models": models, "offers": offers}
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
@@ -79,6 +84,20 @@ def _exact(number: str) -> Decimal:
         return Decimal(number)
     except InvalidOperation:
         return Decimal("NaN")  # an exponent beyond reason; refused where the number is read
+
+
+def _rows(root: Fields) -> dict[str, Row]:
+    if root.maybe("profiles") is None:
+        return {}
+    named = root.table("profiles").named(names.NAME, names.NAME_SHAPE)
+    return {name: read_row(fields, name) for name, fields in named.items()}
+
+
+def _refuse_unused(root: Fields, rows: Rows, sources: Iterable[Source]) -> None:
+    """The generic rows stand for every endpoint that names none, also for one to come."""
+    used = {row.name for source in sources for row in source.profiles.values()}
+    for name in rows.keys() - used - set(GENERIC.values()):
+        root.wrong("is named by no endpoint", "profiles", name)
 
 
 def _refuse_shared_ids(entries: Sequence[Entry]) -> None:

@@ -67,6 +67,7 @@ CREATE TABLE offer (
     upstream_model TEXT NOT NULL CHECK (upstream_model <> ''),
     on_disconnect TEXT NOT NULL CHECK (on_disconnect IN ('cancel', 'drain')),
     priority INT NOT NULL CHECK (priority >= 0),
+    profile JSONB NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(profile) = 'object'),
     UNIQUE (model, priority),
     FOREIGN KEY (provider, protocol) REFERENCES provider_protocol (provider, protocol)
 );

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -11,6 +11,7 @@ from libs.contracts.catalog import Model, Offer, Provider, Snapshot
 from libs.pricing import Price, version_of
 from libs.runtime import postgres
 from libs.runtime.postgres import Connection
+from services.catalog.models import CALLABLE
 from services.catalog.rules import digest_of
 
 FAILED: Final = (*postgres.TRANSIENT, asyncpg.PostgresError)
@@ -23,8 +24,7 @@ _PROVIDERS: Final = """
     FROM provider p JOIN provider_protocol s ON s.provider = p.id GROUP BY p.id ORDER BY p.id COLLATE "C"
 """
 _MODELS: Final = """
-    SELECT to_jsonb(m) || jsonb_build_object('price', v.price, 'protocols', (
-        SELECT jsonb_agg(DISTINCT o.protocol ORDER BY o.protocol) FROM offer o WHERE o.model = m.id))
+    SELECT to_jsonb(m) || jsonb_build_object('price', v.price, 'protocols', $1::text[])
     FROM model m JOIN price_version v ON v.id = m.price_id ORDER BY m.id COLLATE "C"
 """
 _OFFERS: Final = 'SELECT to_jsonb(o) FROM offer o ORDER BY o.model COLLATE "C", o.priority'
@@ -103,7 +103,8 @@ async def publish(connection: Connection, draft: Snapshot, by: str) -> Publicati
 
 async def _read(connection: Connection) -> Snapshot:
     version = await connection.fetchval("SELECT coalesce(max(version), 0) FROM publication")
-    providers, models, offers = [await connection.fetch(query) for query in (_PROVIDERS, _MODELS, _OFFERS)]
+    providers, offers = [await connection.fetch(query) for query in (_PROVIDERS, _OFFERS)]
+    models = await connection.fetch(_MODELS, CALLABLE)
     found = Snapshot(
         version=version,
         providers=tuple(msgspec.json.decode(row[0], type=Provider) for row in providers),
@@ -159,8 +160,13 @@ async def _insert_models(connection: Connection, after: Snapshot) -> None:
         _insert_into("model", columns), [[getattr(model, name) for name in columns] for model in after.models]
     )
     await connection.executemany(
-        _insert_into("offer", Offer.__struct_fields__), [msgspec.structs.astuple(offer) for offer in after.offers]
+        _insert_into("offer", Offer.__struct_fields__), [_offer_row(offer) for offer in after.offers]
     )
+
+
+def _offer_row(offer: Offer) -> list[Any]:
+    fields = msgspec.structs.asdict(offer)
+    return list({**fields, "profile": msgspec.json.encode(offer.profile).decode()}.values())
 
 
 def _insert_into(table: str, columns: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from libs.runtime.health import HEALTH
 from libs.runtime.holds import Holds
 from libs.runtime.tasks import running, watched
 from services.edge.admission import Admission
-from services.edge.api import account, chat, messages, models
+from services.edge.api import account, chat, count, messages, models
 from services.edge.callers import Callers
 from services.edge.neighbours import Billing
 from services.edge.parts import ADMISSION, BILLING, CALLERS, HOLDS, RELAY, SETTINGS, SHELF
@@ -24,7 +24,7 @@ def create_app(settings: EdgeSettings) -> web.Application:
     app = new_app(settings, public=True, max_body=settings.max_body_bytes)
     app[SETTINGS] = settings
     app.cleanup_ctx.append(_resources)
-    for routes in (chat.routes, messages.routes, models.routes, account.routes):
+    for routes in (chat.routes, messages.routes, count.routes, models.routes, account.routes):
         app.add_routes(routes)
     return app
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from libs.errors import InvalidRequest, UnsupportedParameter
-from libs.protocols import ANTHROPIC_MESSAGES, Protocol
+from libs.errors import UnsupportedParameter
+from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, Protocol
+from libs.server_tools import is_server_tool, name_of
+from services.edge import mistakes
 
 MESSAGE_TOKENS: Final = 16  # what a chat template adds around one message, generously
 REFERENCE_TOKENS: Final = 4096  # an image that is only named by a URL or an id
@@ -18,7 +20,7 @@ REFERENCES: Final = re.compile(rb'"(?:image_url|image|input_audio|file_id)"')
 UNBOUNDED: Final = re.compile(rb'"type"\s*:\s*"(?:document|file|video|video_url)"')  # of any size
 HIDDEN: Final = re.compile(rb'"(?:[a-z_]|\\u00[4-7][0-9a-fA-F]){4,12}"')  # letters are escaped to hide what they spell
 ANY_NUMBER: Final = 1 << 31
-TOKENS_ONLY: Final = ("custom", "function", "bash_", "text_editor_", "computer_", "memory_")
+THREADS_UNSUPPORTED: Final = {"details": {"error_code": "thread_unsupported_request"}}  # SDKs fall back at this word
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
 Unit = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -72,10 +74,21 @@ class MessagesHead(Extras, kw_only=True):
     model: str
     messages: Messages
     stream: bool | None = None
-    max_tokens: Count | None = None
+    max_tokens: Count
     temperature: Unit | None = None
     top_p: Unit | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=0)] | None = None
     stop_sequences: list[str] | None = None
+    thread: Any = None
+
+
+class CountHead(msgspec.Struct):
+    """What is read of a request whose tokens are to be counted."""
+
+    model: str
+    messages: list[Message] | None = None
+    system: Any = None
+    tools: list[Any] | None = None
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -91,22 +104,24 @@ class Head(msgspec.Struct, frozen=True):
 
 _chat = msgspec.json.Decoder(ChatHead)
 _messages = msgspec.json.Decoder(MessagesHead)
+_count = msgspec.json.Decoder(CountHead)
 
 
 def look(body: bytes, protocol: Protocol) -> Head:
     """Raises InvalidRequest naming the field that is missing or wrong."""
-    try:
-        return _of_messages(body) if protocol == ANTHROPIC_MESSAGES else _of_chat(body)
-    except msgspec.ValidationError as error:
-        raise _wrong_field(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
-    except RecursionError as error:
-        raise InvalidRequest("The body is nested too deeply.") from error
+    return _of_messages(body) if protocol == ANTHROPIC_MESSAGES else _of_chat(body)
+
+
+def model_to_count(body: bytes) -> str:
+    """The model of a request whose tokens are to be counted. Raises InvalidRequest naming the field."""
+    seen = mistakes.read(_count, body, ANTHROPIC_MESSAGES)
+    if not (seen.messages or seen.system or seen.tools):
+        raise mistakes.missing("messages", ANTHROPIC_MESSAGES)
+    return seen.model
 
 
 def _of_chat(body: bytes) -> Head:
-    seen = _chat.decode(body)
+    seen = mistakes.read(_chat, body, OPENAI_CHAT)
     _refuse_what_has_no_price(seen)
     caps = [cap for cap in (seen.max_tokens, seen.max_completion_tokens) if cap is not None]
     return Head(
@@ -120,8 +135,9 @@ def _of_chat(body: bytes) -> Head:
 
 
 def _of_messages(body: bytes) -> Head:
-    seen = _messages.decode(body)
+    seen = mistakes.read(_messages, body, ANTHROPIC_MESSAGES)
     _refuse_what_has_no_price(seen)
+    _refuse_threads(seen)
     return Head(
         model=seen.model,
         stream=bool(seen.stream),
@@ -141,24 +157,24 @@ def _input_bound(body: bytes, messages: int) -> int:
 
 def _refuse_what_has_no_price(seen: Extras) -> None:
     """What a provider bills by the search or by the call is not sold yet, and what is not held for is not let through.
+    Beside other tools it is left out on the way to the provider; alone it is refused, because a model that was promised
+    a search invents its results.
 
     Raises UnsupportedParameter.
     """
-    for tool in seen.tools or ():
-        if tool.type is not None and not tool.type.startswith(TOKENS_ONLY):
-            raise UnsupportedParameter(f"Tools of type {tool.type[:60]!r} are not sold here yet.", param="tools")
+    kinds = [tool.type for tool in seen.tools or ()]
+    if kinds and all(map(is_server_tool, kinds)):
+        raise UnsupportedParameter(f"server tool {name_of(kinds[0])} is not supported by this model", param="tools")
     for name in ("web_search_options", "enable_search", "mcp_servers"):
         if getattr(seen, name) not in (None, False, []):  # `{}` switches a search on
             raise UnsupportedParameter(f"{name} is not sold here yet.", param=name)
 
 
-def _wrong_field(text: str) -> InvalidRequest:
-    """msgspec's ``Expected `str`, got `int` - at `$.model``` as a sentence with its field."""
-    what, _, where = text.partition(" - at `$")
-    if match := re.fullmatch(r"Object missing required field `(\w+)`", what):
-        path = f"{where.rstrip('`').lstrip('.')}.{match[1]}".lstrip(".")
-        return InvalidRequest(f"Missing required field: {path}.", param=path)
-    path = where.rstrip("`").lstrip(".")
-    if not path:
-        return InvalidRequest(f"The body must be a JSON object: {what}.")
-    return InvalidRequest(f"Invalid value for {path}: {what[0].lower()}{what[1:]}.", param=path)
+def _refuse_threads(seen: MessagesHead) -> None:
+    """Raises UnsupportedParameter for a conversation that the provider is to keep."""
+    if seen.thread is not None:
+        raise UnsupportedParameter(
+            "Threads are not supported by this model: send the whole conversation without `thread`.",
+            param="thread",
+            extra=THREADS_UNSUPPORTED,
+        )

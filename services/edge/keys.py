@@ -42,11 +42,11 @@ def hint(key: str) -> str:
 
 
 def from_headers(authorization: str | None, x_api_key: str | None) -> str | None:
-    """The key of a call: Bearer wins over `x-api-key`, as it does at the providers that take both."""
+    """The key of a call: `x-api-key` wins over Bearer, as it does at Anthropic."""
+    if own := (x_api_key or "").strip():
+        return own
     scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return (x_api_key or "").strip() or None
+    return (token.strip() or None) if scheme.lower() == "bearer" else None
 
 
 def _checksum(body: str) -> str:

@@ -1,5 +1,6 @@
 """The same bytes to the router, and the answer back as it comes."""
 
+import asyncio
 from typing import Final
 
 import aiohttp
@@ -11,13 +12,18 @@ from libs.errors import Unavailable, UpstreamFailed
 from libs.runtime import client
 from libs.runtime.app import note
 from libs.runtime.identity import Identity
+from libs.runtime.pulse import pulse
 
 log = structlog.get_logger()
 
 RETRY_AFTER: Final = 2
 AWAY: Final = "The gateway is restarting a part of itself; nothing was charged."
 EVENT_STREAM: Final = "text/event-stream"
-COPIED: Final = ("content-type", "retry-after", "x-should-retry", "cache-control", "x-accel-buffering")
+COPIED: Final = (
+    *("content-type", "retry-after", "x-should-retry", "cache-control", "x-accel-buffering"),
+    "x-tokenoutput-dropped",
+)
+BEAT_SECONDS: Final = 1.0
 
 
 class RouterAway(Unavailable):
@@ -41,6 +47,20 @@ class Relay:
             "content-type": "application/json",
             **{name: request.headers[name] for name in dispatch.FORWARDED_HEADERS if name in request.headers},
         }
+        limit = asyncio.timeout(None)
+        try:
+            with pulse(BEAT_SECONDS, lambda: _hang_up_with(request, limit)):
+                async with limit:
+                    return await self._carry(request, body, headers, extra)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            note(request, client_gone=True)
+            raise ConnectionResetError("the caller hung up") from error
+
+    async def _carry(
+        self, request: web.Request, body: bytes, headers: dict[str, str], extra: dict[str, str]
+    ) -> web.StreamResponse:
         try:
             upstream = await self._session.post(
                 self._address, data=client.payload(body), headers=headers, timeout=self._timeout
@@ -56,6 +76,12 @@ class Relay:
                 log.error("router_refused_us", status=upstream.status)
                 raise RouterAway(AWAY, retry_after=RETRY_AFTER)
             return await _copy(request, upstream, extra)
+
+
+def _hang_up_with(request: web.Request, limit: asyncio.Timeout) -> None:
+    """The router learns at once that the caller has left, also while the provider is silent."""
+    if request.transport is None or request.transport.is_closing():
+        limit.reschedule(asyncio.get_running_loop().time())
 
 
 async def _copy(request: web.Request, upstream: aiohttp.ClientResponse, extra: dict[str, str]) -> web.StreamResponse:

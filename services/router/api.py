@@ -1,5 +1,6 @@
 """The internal door: one admitted request, its body as the caller sent it."""
 
+import asyncio
 from typing import Final
 
 from aiohttp import web
@@ -27,11 +28,17 @@ class HttpSink:
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
+        self._opening = asyncio.Lock()
         self.response: web.StreamResponse | None = None
+        self.headers: dict[str, str] = dict(dispatch.ANSWERED)
         self.aborted = False
 
+    @property
+    def gone(self) -> bool:
+        return self._request.transport is None or self._request.transport.is_closing()
+
     async def whole(self, body: bytes) -> None:
-        response = web.Response(body=body, content_type="application/json", headers=dispatch.ANSWERED)
+        response = web.Response(body=body, content_type="application/json", headers=self.headers)
         self.response = response
         await response.prepare(self._request)
         await response.write_eof()
@@ -53,9 +60,10 @@ class HttpSink:
             self._request.transport.abort()
 
     async def _stream(self) -> web.StreamResponse:
-        if self.response is None:
-            self.response = web.StreamResponse(headers={**SSE_HEADERS, **dispatch.ANSWERED})
-            await self.response.prepare(self._request)
+        async with self._opening:
+            if self.response is None:
+                self.response = web.StreamResponse(headers={**SSE_HEADERS, **self.headers})
+                await self.response.prepare(self._request)
         return self.response
 
 
@@ -73,7 +81,7 @@ async def take(request: web.Request) -> web.StreamResponse:
             sink.abort()
             raise ConnectionResetError("the answer could not be finished") from error
         answer = error_response(request, error)
-        answer.headers.update(dispatch.ANSWERED)
+        answer.headers.update(sink.headers)
         return answer
     if sink.aborted or sink.response is None:
         raise ConnectionResetError("the answer was cut")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Final
 
 import aiohttp
 from aiohttp import web
@@ -18,7 +19,10 @@ from services.router.api import SETTINGS, SWITCHBOARD
 from services.router.dispatch import Switchboard
 from services.router.settings import RouterSettings
 from services.router.shipper import Shipper
+from services.router.signatures import Signatures
 from services.router.upstream import Upstream, reuse_noted
+
+DAY_SECONDS: Final = 86_400
 
 
 def create_app(settings: RouterSettings) -> web.Application:
@@ -48,7 +52,10 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             total=settings.answer_seconds, sock_connect=settings.connect_seconds, sock_read=settings.silence_seconds
         )
         upstream = Upstream(providers, timeout)
-        app[SWITCHBOARD] = Switchboard(settings, live, upstream, records, holds)
+        signatures = Signatures(
+            ttl=DAY_SECONDS, max_entries=settings.signatures_kept, max_bytes=settings.signatures_bytes
+        )
+        app[SWITCHBOARD] = Switchboard(settings, live, upstream, records, holds, signatures=signatures)
         stack.push_async_callback(holds.last_call)
         await enter(running(health, "settle holds", holds.keep_trying()))
         await enter(watched(health, "redis", store.ping))

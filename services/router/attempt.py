@@ -1,43 +1,39 @@
 """One try of one offer: the provider's answer to the caller, and the record of how it ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 import aiohttp
 import structlog
 
 from libs import sse
-from libs.contracts import usage
 from libs.contracts.dispatch import Dispatch
-from libs.errors import GatewayError, Unavailable, UpstreamFailed
-from libs.pricing import Usage
-from libs.protocols import OPENAI_CHAT
+from libs.errors import GatewayError, UpstreamFailed
 from libs.runtime.clock import now_ms
-from services.router import meter, record, refusals, whole
-from services.router.chat_passage import ChatPassage
+from libs.runtime.pulse import pulse
+from services.router import reading, refusals, whole
 from services.router.choose import Chosen
-from services.router.messages_passage import MessagesPassage
 from services.router.passage import Passage
-from services.router.spool import Spool, SpoolFailed
+from services.router.passages import Told, told_to
+from services.router.prepare import BYTES_PER_TOKEN, Prepared
+from services.router.reading import CUT
+from services.router.terminal import NotKept, Terminal
 from services.router.upstream import Broken
 
 log = structlog.get_logger()
 
-EVENT_STREAM: Final = "text/event-stream"
-CUT: Final = "The provider broke off in the middle of the answer."
-LAST_BYTES_SECONDS: Final = 0.1
-NOT_KEPT: Final = "The answer could not be recorded, so it cannot be given; it was not charged."
-
-
-class NotKept(Unavailable):
-    """The terminal record could not be written: the start record stands."""
+BEAT_SECONDS: Final = 1.0
 
 
 class Sink(Protocol):
     """Where the answer goes. Writing raises ConnectionError once the caller is gone."""
 
+    headers: dict[str, str]
+
+    @property
+    def gone(self) -> bool: ...
     async def whole(self, body: bytes) -> None: ...
     async def write(self, data: bytes) -> None: ...
     async def end(self, last: bytes) -> None: ...
@@ -45,198 +41,210 @@ class Sink(Protocol):
     def abort(self) -> None: ...
 
 
+class Patience(Protocol):
+    """How long things may take, in seconds."""
+
+    @property
+    def hangup_seconds(self) -> float: ...
+    @property
+    def keep_alive_seconds(self) -> float: ...
+
+
 class LiveAttempt:
     """State of one request between its start record and its terminal record."""
 
-    def __init__(self, order: Dispatch, chosen: Chosen, started: usage.UsageEvent, spool: Spool, sink: Sink) -> None:
-        self.cost = 0
+    def __init__(
+        self, order: Dispatch, chosen: Chosen, prepared: Prepared, terminal: Terminal, *, sink: Sink, patience: Patience
+    ) -> None:
         self._order = order
         self._chosen = chosen
-        self._started = started
-        self._spool = spool
+        self._prepared = prepared
+        self._terminal = terminal
         self._sink = sink
-        self._passage: Passage | None = None
-        self._recorded = False
-        self._status = 0
-        self._first_token_at: int | None = None
-        self._upstream_id: str | None = None
-        self._client_gone = False
-        self._body_bytes = 0
+        self._patience = patience
+        self._told: Told | None = None
+        self._limit = asyncio.timeout(None)
+        self._loop = asyncio.get_running_loop()
+        self._ending = False
+        self._wrote_at: float | None = None
+        self._quiet_since = self._loop.time()
+        self._keeping: asyncio.Task[None] | None = None
+        self._remember: Callable[[Told], None] = lambda _: None
 
     async def go(
         self,
         call: AbstractAsyncContextManager[aiohttp.ClientResponse],
-        body_bytes: int,
-        hangup_seconds: float,
+        started_ms: int,
+        remember: Callable[[Told], None],
     ) -> None:
-        """Raises the GatewayError that is the answer. However it ends, ``cost`` is what the hold is settled with."""
-        self._body_bytes = body_bytes
+        """Raises the GatewayError that is the answer. However it ends, the terminal has its record, or none could be
+        kept. ``remember`` is called before the caller sees the end, because its next request may refer to it."""
+        told = self._told = told_to(self._order, self._chosen.offer, self._prepared, started_ms)
+        self._remember = remember
         try:
-            async with call as response:
-                self._status = response.status
-                await _refuse(response)
-                if response.content_type == EVENT_STREAM and self._order.stream:
-                    await self._stream(response, hangup_seconds)
-                else:
-                    await self._whole(response)
+            with pulse(BEAT_SECONDS, self._beat):
+                await self._until_the_caller_is_long_gone(call, told, started_ms)
         except NotKept:
             raise
         except GatewayError as error:
-            await self._record("void", error.code or "refused", Usage())
+            if not self._terminal.recorded:
+                await self._terminal.void(error.code or "refused")
             raise
         except BaseException:  # cancelled, or a fault of ours: what was delivered is owed all the same
-            if not self._recorded:
-                await asyncio.shield(self._record_what_is_known())
+            if not self._terminal.recorded:
+                await asyncio.shield(self._record_stream(told.passage, "interrupted"))
             raise
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> None:
-        answer = whole.answer(await _read(response), self._order, self._started.started_at)
-        self._upstream_id, self._first_token_at = answer.upstream_id, now_ms()
-        if answer.usage is not None:
-            await self._record("usage", "complete", answer.usage)
-        else:
-            await self._record("estimated", "no_usage", self._estimate(None, answer.delivered))
+    async def _until_the_caller_is_long_gone(
+        self, call: AbstractAsyncContextManager[aiohttp.ClientResponse], told: Told, started_ms: int
+    ) -> None:
         try:
-            await self._sink.whole(answer.body)
+            async with self._limit, call as response:
+                await self._answer(response, told, started_ms)
+        except TimeoutError:
+            if not self._limit.expired():
+                raise
+            if not self._terminal.recorded:
+                await self._record_stream(told.passage, "client_gone")
+            self._sink.abort()
+
+    async def _answer(self, response: aiohttp.ClientResponse, told: Told, started_ms: int) -> None:
+        self._terminal.status = response.status
+        if response.status // 100 != 2:
+            raise await self._refusal(response)
+        self._quiet_since = self._loop.time()
+        if self._order.stream:
+            await self._stream(response, told)
+        elif self._prepared.answering is None and not reading.is_stream(response):
+            await self._whole(response, started_ms)
+        else:
+            await self._folded(response, told)
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> GatewayError:
+        return refusals.refusal(
+            response.status,
+            await reading.body_of(response),
+            response.headers.get("retry-after"),
+            errors=self._chosen.offer.profile.errors,
+            protocol=self._order.protocol,
+            context_tokens=self._chosen.context_tokens,
+            prompt_tokens=len(self._prepared.body) // BYTES_PER_TOKEN,
+        )
+
+    async def _whole(self, response: aiohttp.ClientResponse, started_ms: int) -> None:
+        """A plain answer in the caller's own protocol: its bytes, edited."""
+        answer = whole.answer(await reading.body_of(response), self._order, started_ms, self._chosen.offer.profile)
+        self._end()
+        terminal = self._terminal
+        terminal.upstream_id, terminal.first_token_at = answer.upstream_id, now_ms()
+        if answer.usage is not None:
+            await terminal.record("usage", "complete", answer.usage)
+        else:
+            await terminal.record("estimated", "no_usage", terminal.estimate(None, answer.delivered))
+        await self._send_whole(answer.body)
+
+    async def _folded(self, response: aiohttp.ClientResponse, told: Told) -> None:
+        """A plain answer out of events. One that breaks off is none at all, and costs nothing."""
+        await self._read(response, told.passage)
+        if told.passage.failure is not None:
+            raise told.passage.failure
+        self._end()
+        outcome, used = self._terminal.charged(told.passage)
+        body = told.folded(used)
+        self._terminal.upstream_id, self._terminal.first_token_at = told.passage.upstream_id, now_ms()
+        await self._terminal.record(outcome, "complete", used)
+        self._remember(told)
+        await self._send_whole(body)
+
+    async def _send_whole(self, body: bytes) -> None:
+        try:
+            await self._sink.whole(body)
         except ConnectionError:
             log.info("client_gone", request_id=self._order.request_id.hex)
 
-    async def _stream(self, response: aiohttp.ClientResponse, hangup_seconds: float) -> None:
-        passage = self._passage = self._new_passage()
+    async def _stream(self, response: aiohttp.ClientResponse, told: Told) -> None:
+        await self._read(response, told.passage)
+        self._end()
+        if self._keeping is not None:
+            await asyncio.wait({self._keeping})
+        if told.passage.failure is not None and self._wrote_at is None:
+            raise told.passage.failure
+        await self._record_stream(told.passage)
+        self._remember(told)
+        await self._finish(told.passage)
+        await reading.let_end(response)
+
+    async def _read(self, response: aiohttp.ClientResponse, passage: Passage) -> None:
+        """Event by event to the caller; when it hangs up, on to the usage or off at once, as the provider bills."""
         try:
-            async with asyncio.timeout(None) as limit:
-                await self._carry(passage, response, limit, hangup_seconds)
+            async for event in reading.events(response, self._chosen.offer.protocol):
+                if (data := passage.feed(event)) and not self._terminal.client_gone:
+                    await self._deliver(data)
+                if passage.stop_reading:
+                    break
         except (*Broken, sse.EventTooLarge) as error:
             log.warning("upstream_broke", offer=self._chosen.offer.id, error=repr(error))
-        if not passage.complete and not self._client_gone:
+        if not passage.complete:
             passage.failure = passage.failure or UpstreamFailed(CUT)
-        if passage.failure is not None and self._first_token_at is None:
-            raise passage.failure
-        await self._record_stream(passage)
-        await self._finish(passage)
-        await _let_end(response)
 
-    async def _carry(
-        self, passage: Passage, response: aiohttp.ClientResponse, limit: asyncio.Timeout, hangup_seconds: float
-    ) -> None:
-        """Event by event to the caller; when it hangs up, on to the usage or off at once, as the provider bills."""
-        async for event in _events(response):
-            data = passage.feed(event)
-            if data and not self._client_gone and not await self._deliver(data):
-                if self._chosen.offer.on_disconnect == "cancel":
-                    return
-                limit.reschedule(asyncio.get_running_loop().time() + hangup_seconds)
-            if passage.stop_reading:
-                return
-
-    async def _deliver(self, data: bytes) -> bool:
-        if self._first_token_at is None:
-            self._first_token_at = now_ms()
+    async def _deliver(self, data: bytes) -> None:
+        if self._terminal.first_token_at is None:
+            self._terminal.first_token_at = now_ms()
+        self._wrote_at = self._quiet_since = self._loop.time()
         try:
             await self._sink.write(data)
         except ConnectionError:
-            self._client_gone = True
-        return not self._client_gone
+            self._caller_left()
 
-    async def _record_what_is_known(self) -> None:
-        if self._passage is None:
-            await self._record("void", "interrupted", Usage())
-        else:
-            await self._record_stream(self._passage, "interrupted")
+    def _beat(self) -> None:
+        """Once a second: has the caller left, or waited too long for a sign of life?"""
+        if self._ending or self._terminal.client_gone:
+            return
+        if self._sink.gone:
+            self._caller_left()
+        elif self._order.stream and self._terminal.status // 100 == 2:
+            patience = self._patience.keep_alive_seconds * (1 if self._wrote_at is not None else 2)
+            if self._loop.time() - self._quiet_since >= patience and (self._keeping is None or self._keeping.done()):
+                self._keeping = asyncio.ensure_future(self._keep_alive())
+
+    async def _keep_alive(self) -> None:
+        if self._told is not None:
+            self._wrote_at = self._quiet_since = self._loop.time()
+            try:
+                await self._sink.write(self._told.passage.keep_alive())
+            except ConnectionError:
+                self._caller_left()
+
+    def _caller_left(self) -> None:
+        """From here on the provider has as long as it takes to learn the usage, or no time at all."""
+        if self._ending or self._terminal.client_gone:
+            return
+        self._terminal.client_gone = True
+        drain = self._chosen.offer.on_disconnect == "drain"
+        self._limit.reschedule(self._loop.time() + (self._patience.hangup_seconds if drain else 0))
+
+    def _end(self) -> None:
+        """The answer is in: from here on nothing is cut short."""
+        self._ending = True
+        self._limit.reschedule(None)
 
     async def _record_stream(self, passage: Passage, reason: str | None = None) -> None:
-        reason = reason or ("complete" if passage.complete else "client_gone" if self._client_gone else "cut")
-        self._upstream_id = passage.upstream_id
-        if passage.final and passage.usage is not None:
-            await self._record("usage", reason, passage.usage)
-        elif passage.delivered == 0:
-            await self._record("void", reason, Usage())
-        else:
-            await self._record("estimated", reason, self._estimate(passage.usage, passage.delivered))
+        left = self._terminal.client_gone
+        reason = reason or ("complete" if passage.complete else "client_gone" if left else "cut")
+        self._terminal.upstream_id = passage.upstream_id
+        outcome, used = self._terminal.charged(passage)
+        await self._terminal.record(outcome, reason, used)
 
     async def _finish(self, passage: Passage) -> None:
         """Tells the caller how it ended: only a whole answer ends like one."""
         try:
-            if self._client_gone:
+            if self._terminal.client_gone:
                 self._sink.abort()
             elif passage.failure is None:
-                await self._sink.end(passage.closing())
+                await self._sink.end(passage.closing(self._terminal.charged(passage)[1]))
             elif passage.must_abort:
                 self._sink.abort()
             else:
                 await self._sink.fail(passage.failure)
         except ConnectionError:
             log.info("client_gone", request_id=self._order.request_id.hex)
-
-    def _new_passage(self) -> Passage:
-        make = ChatPassage if self._order.protocol == OPENAI_CHAT else MessagesPassage
-        return make(self._order, self._started.started_at)
-
-    def _estimate(self, known: Usage | None, delivered: int) -> Usage:
-        guess = meter.estimate(known, self._body_bytes, delivered)
-        return Usage(
-            input=min(guess.input, self._order.input_bound),
-            cache_read=guess.cache_read,
-            cache_write=guess.cache_write,
-            cache_write_1h=guess.cache_write_1h,
-            output=min(guess.output, self._order.output_cap * self._order.choices),
-        )
-
-    async def _record(self, outcome: usage.Outcome, reason: str, used: Usage) -> None:
-        """Commits the terminal record. The caller sees no end before this returns. Raises NotKept."""
-        how = record.End(
-            outcome=outcome,
-            reason=reason,
-            usage=used,
-            status=self._status,
-            ended_at=now_ms(),
-            first_token_at=self._first_token_at,
-            upstream_id=self._upstream_id,
-            client_gone=self._client_gone,
-        )
-        ended = record.end(self._started, self._order, how)
-        self._recorded, self.cost = True, min(ended.cost, self._order.hold.amount)
-        committing = asyncio.ensure_future(self._spool.finish(self._order.request_id, usage.encode_event(ended)))
-        try:
-            await asyncio.shield(committing)
-        except asyncio.CancelledError:  # the writer has the record already: whether it could keep it decides the cost
-            await asyncio.wait({committing})
-            if committing.exception() is not None:
-                self.cost = 0
-            raise
-        except SpoolFailed as error:
-            self.cost = 0
-            log.error("spool_failed", error=str(error))  # noqa: TRY400 - a full disk is not a bug
-            raise NotKept(NOT_KEPT) from error
-
-
-async def _refuse(response: aiohttp.ClientResponse) -> None:
-    """Raises what a status other than 2xx means to the caller."""
-    if response.status // 100 == 2:
-        return
-    body = await _read(response)
-    raise refusals.refusal(response.status, body, response.headers.get("retry-after"))
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    try:
-        return await response.read()
-    except Broken as error:
-        raise UpstreamFailed(CUT) from error
-
-
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[sse.Event]:
-    reader = sse.Reader()
-    async for chunk in response.content.iter_any():
-        for event in reader.feed(chunk):
-            yield event
-    for event in reader.finish():
-        yield event
-
-
-async def _let_end(response: aiohttp.ClientResponse) -> None:
-    """The caller has its answer; the last bytes are read so that the connection can serve the next request."""
-    with suppress(*Broken):
-        async with asyncio.timeout(LAST_BYTES_SECONDS):
-            while await response.content.readany():
-                pass

@@ -1,30 +1,31 @@
-"""An OpenAI stream for an OpenAI caller. Pure.
+"""An openai_chat provider's stream: what it used, and whether it is whole. Pure.
 
 Rules: the answer ends at `[DONE]`, or at the end of the bytes once every choice has its finish_reason; without one it
-was cut. Usage is always asked for, so its chunk is kept from callers who did not ask.
+was cut.
 """
 
-from typing import Any
-
-import msgspec
+from typing import Any, Final
 
 from libs import sse
 from libs.contracts.dispatch import Dispatch
+from libs.contracts.profile import GENERIC, Profile
 from libs.errors import UpstreamFailed
 from libs.pricing import Usage
 from services.router import meter, refusals
 from services.router.chat_wire import Choice, Chunk, Delta, decoder
-from services.router.passage import NO_ANSWER, UNREADABLE, Passage, fields_of, id_of, read, size_of, with_cost
+from services.router.passage import NO_ANSWER, Passage, id_of
+from services.router.raws import UNREADABLE, read, size_of
+from services.router.telling import Telling
 
-BROKEN_FINISHES = frozenset({"network_error", "insufficient_system_resource"})  # GLM's and DeepSeek's words for it
-DONE = b"data: [DONE]\n\n"
+BROKEN_FINISHES: Final = frozenset({"network_error", "insufficient_system_resource", "error", "abort"})
+# GLM's, DeepSeek's and two engines' words for it
 
 
 class ChatPassage(Passage):
     """State of one stream. See ``Passage``."""
 
-    def __init__(self, order: Dispatch, started_ms: int) -> None:
-        super().__init__(order, started_ms)
+    def __init__(self, order: Dispatch, telling: Telling[Chunk], profile: Profile = GENERIC) -> None:
+        super().__init__(order, telling, profile)
         self._begun: set[int] = set()
         self._finished: set[int] = set()
 
@@ -36,45 +37,29 @@ class ChatPassage(Passage):
         try:
             chunk = read(decoder, Chunk, event.data)
             if chunk.error is not None:
-                return self._fail(refusals.declared(chunk.error))
-            data = self._for_the_caller(event.data, chunk)
+                return self._declared(chunk.error)
+            return self._seen(event.data, chunk)
         except UNREADABLE:
             return self._fail(UpstreamFailed(NO_ANSWER))
+
+    def _seen(self, data: bytes, chunk: Chunk) -> bytes:
         self.upstream_id = self.upstream_id or id_of(chunk.id)
+        if chunk.usage is not None:
+            self._meter(chunk.usage)
         for choice in chunk.choices or ():
             self._see(choice)
-        return sse.encode(data) if data and self.failure is None else b""
-
-    def closing(self) -> bytes:
-        return DONE
+        return self._telling.tell(data, chunk, self.usage) if self.failure is None else b""
 
     def _see(self, choice: Choice) -> None:
         index = choice.index or 0
         self._begun.add(index)
         if choice.finish_reason in BROKEN_FINISHES:
-            self._fail(UpstreamFailed(f"The provider broke off: {choice.finish_reason}"))
+            self._fail(refusals.broken_finish(choice.finish_reason))
         elif choice.finish_reason:
             self._finished.add(index)
             self.complete = len(self._finished) >= self._order.choices
         if choice.delta is not None:
             self.delivered += said(choice.delta)
-
-    def _for_the_caller(self, data: bytes, chunk: Chunk) -> bytes:
-        """The chunk under the name that was asked for; its usage with the cost, or kept from those who did not ask."""
-        named = chunk.model is None or chunk.model == self._order.model
-        if named and chunk.usage is None:
-            return data
-        fields = fields_of(data)
-        if not named:
-            fields["model"] = self._model
-        if chunk.usage is not None:
-            self._meter(chunk.usage)
-            if not self._order.usage_wanted:
-                del fields["usage"]
-                return msgspec.json.encode(fields) if chunk.choices else b""
-            if self.usage is not None:
-                fields["usage"] = with_cost(fields["usage"], self.usage, self._order, self._started_ms)
-        return msgspec.json.encode(fields)
 
     def _meter(self, figures: dict[str, Any]) -> None:
         """Figures that are all zero are none: they neither replace real ones nor make an answer free."""

@@ -5,11 +5,9 @@ from collections.abc import Callable
 import msgspec
 
 from libs.contracts.catalog import AuthStyle, Offer, Provider, Shelf
-from libs.errors import ModelNotFound, ProtocolNotOffered, UpstreamUnavailable
+from libs.errors import ModelNotFound, UpstreamUnavailable
 from libs.protocols import ANTHROPIC_MESSAGES, Protocol
 
-NAMES = {"openai_chat": "OpenAI Chat Completions", "anthropic_messages": "Anthropic Messages"}
-PATHS = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
 SIMULATED_KEY = "simulated"
 
 
@@ -23,28 +21,24 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """An offer with everything that a call to it needs."""
+    """An offer with everything that a call to it needs; ``context_tokens`` is the model's limit."""
 
     offer: Offer
     provider: Provider
     endpoint: Endpoint
+    context_tokens: int
 
 
-def choose(
-    shelf: Shelf, model: str, protocol: Protocol, credential: Callable[[str], str], simulator_url: str
-) -> Chosen:
-    """The first offer that can be called. Raises ModelNotFound, ProtocolNotOffered or UpstreamUnavailable."""
+def choose(shelf: Shelf, model: str, credential: Callable[[str], str], simulator_url: str) -> Chosen:
+    """The first offer that can be called, whatever protocol it speaks. Raises ModelNotFound or UpstreamUnavailable."""
     offers = shelf.offers_of(model)
     if not offers:
         raise ModelNotFound(f"There is no model {model!r} here; see GET /v1/models.", param="model")
-    spoken = [offer for offer in offers if offer.protocol == protocol]
-    if not spoken:
-        raise _other_protocol(model, protocol, offers[0].protocol)
-    for offer in spoken:
+    for offer in offers:
         provider = shelf.providers[offer.provider]
         found = endpoint(provider, offer.protocol, credential, simulator_url)
         if found is not None:
-            return Chosen(offer, provider, found)
+            return Chosen(offer, provider, found, shelf.models[model].context_tokens)
     raise UpstreamUnavailable(f"{model} has no provider that can be called now; the operator has been told.")
 
 
@@ -62,11 +56,4 @@ def endpoint(
         auth=provider.auth[protocol],
         credential=key or SIMULATED_KEY,
         simulated=not key,
-    )
-
-
-def _other_protocol(model: str, asked: Protocol, offered: Protocol) -> ProtocolNotOffered:
-    return ProtocolNotOffered(
-        f"{model} is not served over {NAMES[asked]} yet: call it over {NAMES[offered]} at {PATHS[offered]}.",
-        param="model",
     )

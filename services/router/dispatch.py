@@ -1,7 +1,9 @@
 """The one orchestration: choose, record, call, carry the answer back, meter, record. It holds the order of things and
 leaves every decision to a pure neighbour."""
 
+import time
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -13,50 +15,82 @@ from libs.errors import Unavailable
 from libs.runtime.catalog import LiveShelf
 from libs.runtime.clock import now_ms
 from libs.runtime.holds import Ended, Holds
-from services.router import record, rewrite
+from services.router import record
 from services.router.attempt import LiveAttempt, Sink
 from services.router.choose import Chosen, choose
+from services.router.convert import marks
+from services.router.passages import Told
+from services.router.prepare import Prepared, prepare
 from services.router.settings import RouterSettings
+from services.router.signatures import Signatures
 from services.router.spool import Spool, SpoolFailed
+from services.router.terminal import Terminal
 from services.router.upstream import Upstream, credential
 
 log = structlog.get_logger()
 
 RETRY_AFTER: Final = 2
 CLOCK_SKEW_MS: Final = 2000
+DROPPED: Final = "x-tokenoutput-dropped"
 
 
 class Switchboard:
     """Takes admitted requests to their end."""
 
     def __init__(
-        self, settings: RouterSettings, live: LiveShelf, upstream: Upstream, spool: Spool, holds: Holds
+        self,
+        settings: RouterSettings,
+        live: LiveShelf,
+        upstream: Upstream,
+        spool: Spool,
+        holds: Holds,
+        *,
+        signatures: Signatures,
     ) -> None:
         self._settings = settings
         self._live = live
         self._upstream = upstream
         self._spool = spool
         self._holds = holds
+        self._signatures = signatures
 
     async def run(self, order: Dispatch, body: Awaitable[bytes], forwarded: Mapping[str, str], sink: Sink) -> None:
         """Answers through ``sink`` or raises the GatewayError that is the answer. Either way a request that was begun
         has its terminal record, and its hold has ended."""
-        attempt: LiveAttempt | None = None
+        terminal: Terminal | None = None
         try:
             received = await body
             if now_ms() > order.dispatch_by + CLOCK_SKEW_MS:
                 raise Unavailable("The request waited too long inside the gateway; nothing was charged.", retry_after=1)
-            chosen = self._choose(order)
-            sent = rewrite.request(received, order, chosen.offer)
-            attempt = LiveAttempt(order, chosen, await self._begin(order, chosen), self._spool, sink)
-            limit = self._settings.hangup_seconds
-            await attempt.go(self._upstream.call(chosen, order, sent, forwarded), len(sent), limit)
+            chosen = choose(self._live.shelf, order.model, credential, self._settings.simulator_url)
+            prepared = self._prepare(received, order, chosen)
+            if prepared.dropped:
+                sink.headers[DROPPED] = ",".join(prepared.dropped)
+            started = await self._begin(order, chosen)
+            terminal = Terminal(order, started, self._spool, len(prepared.body))
+            attempt = LiveAttempt(order, chosen, prepared, terminal, sink=sink, patience=self._settings)
+            call = self._upstream.call(chosen, order, prepared, forwarded)
+            await attempt.go(call, started.started_at, partial(self._remember, order))
         finally:
-            await self._holds.settle(Ended(order.org, order.request_id, attempt.cost if attempt is not None else 0))
+            await self._holds.settle(Ended(order.org, order.request_id, terminal.cost if terminal is not None else 0))
 
-    def _choose(self, order: Dispatch) -> Chosen:
-        simulator = self._settings.simulator_url
-        return choose(self._live.shelf, order.model, order.protocol, credential, simulator)
+    def _prepare(self, received: bytes, order: Dispatch, chosen: Chosen) -> Prepared:
+        return prepare(
+            received,
+            order,
+            chosen.offer,
+            sign=self._sign,
+            recall=lambda key: self._signatures.recall(order.key, key, time.monotonic()),
+            started_ms=now_ms(),
+        )
+
+    def _sign(self, text: str) -> str:
+        return marks.mark(self._settings.internal_secret.get_secret_value().encode(), text)
+
+    def _remember(self, order: Dispatch, told: Told) -> None:
+        """Signed thinking of this answer comes back without its signatures, if at all: they are kept here."""
+        if (kept := told.to_remember()) is not None:
+            self._signatures.remember(order.key, kept.keys, kept.signed, time.monotonic())
 
     async def _begin(self, order: Dispatch, chosen: Chosen) -> usage.UsageEvent:
         started = record.start(order, chosen, now_ms())

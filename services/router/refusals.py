@@ -5,115 +5,179 @@ account there, not the caller's balance.
 """
 
 import re
-from typing import Any, Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
-import msgspec
-
-from libs import errors
-
-MAX_MESSAGE: Final = 2000
-MAX_WAIT_DIGITS: Final = 5
-SCRUB: Final = re.compile(
-    r"(?i:https?://)\S+|\b[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.(?:com|cn|ai|net|org|io)\b|\borg-\w{4,}|\bsk-[\w-]{6,}|\b(?i:bearer)\s+\S+|\b[0-9a-f]{32}\.[A-Za-z0-9]{16}\b",
+from libs.contracts.profile import ErrorKind
+from libs.errors import (
+    ContextTooLong,
+    GatewayError,
+    InvalidRequest,
+    Overloaded,
+    RateLimited,
+    RequestTooLarge,
+    UpstreamFailed,
+    UpstreamTimeout,
+    UpstreamUnavailable,
 )
-OUR_ACCOUNT_CODES: Final = frozenset({"1113", "Arrearage", "insufficient_balance", "insufficient_quota"})
-OVERLOADED_CODES: Final = frozenset({"1305", "overloaded_error"})
-RATE_CODES: Final = frozenset({"1302", "rate_limit_error"})
+from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, Protocol
+from services.router import complaint, overflow
+from services.router.complaint import Complaint
+
+MAX_WAIT_DIGITS: Final = 5
 SOON: Final = 2
 OVERLOADED: Final = "The provider is overloaded; try again in a moment."
 NO_REASON: Final = "no reason given"
+BUSY_FINISHES: Final = frozenset({"insufficient_system_resource"})
+Codes = Mapping[str, ErrorKind]
+NO_CODES: Final[Codes] = MappingProxyType({})
+PROTOCOL_CODES: Final[Codes] = {
+    "insufficient_quota": "account",
+    "billing_error": "account",
+    "overloaded_error": "overloaded",
+    "rate_limit_error": "rate",
+    **dict.fromkeys(overflow.CODES, "context"),
+}
+VENDOR_CODES: Final[Codes] = {
+    "1113": "account",
+    "Arrearage": "account",
+    "insufficient_balance": "account",
+    "1305": "overloaded",
+    "1302": "rate",
+    "1261": "context",
+}
+KINDS_OF_STATUS: Final[Mapping[int, ErrorKind]] = {
+    400: "invalid",
+    402: "account",
+    422: "invalid",
+    429: "rate",
+    503: "overloaded",
+    529: "overloaded",
+}
+KNOWN_CODES: Final[Codes] = {**PROTOCOL_CODES, **VENDOR_CODES}
+ROLE_REFUSED: Final = re.compile(
+    r"messages\.\d+\.role\b|unexpected role|\brole\W{1,4}system\b|\bsystem\W{1,4}role\b", re.I
+)
+ROLE_REFUSED_AS_CLIENTS_KNOW_IT: Final = " (role 'system' in messages is not supported)"  # Claude Code looks for this
 
 
-def refusal(status: int, body: bytes, retry_after: str | None = None) -> errors.GatewayError:
-    """The error for an upstream status of 400 or more, whatever shape its body has."""
-    message, code = read(body)
-    wait = _seconds(retry_after) or SOON
-    if (known := _by_code(code, wait)) is not None:
-        return known
-    if status == 402:
-        return _our_account()
-    if status in (503, 529):
-        return errors.Overloaded(OVERLOADED, retry_after=wait)
-    if status == 429:
-        return _rate(wait)
-    return _by_status(status, message)
+class Asked(NamedTuple):
+    """Whom the error is for, and what was sent. ``context_tokens`` is the model's limit, ``prompt_tokens`` an
+    estimate; 0 is unknown."""
+
+    protocol: Protocol = OPENAI_CHAT
+    context_tokens: int = 0
+    prompt_tokens: int = 0
 
 
-def declared(error: object) -> errors.GatewayError:
+def refusal(
+    status: int,
+    body: bytes,
+    retry_after: str | None = None,
+    *,
+    errors: Codes = NO_CODES,
+    protocol: Protocol = OPENAI_CHAT,
+    context_tokens: int = 0,
+    prompt_tokens: int = 0,
+) -> GatewayError:
+    """The error for an upstream status of 400 or more, whatever shape its body has. ``errors`` are the provider's own
+    codes, ``protocol`` is the caller's."""
+    said, asked = complaint.read(body), Asked(protocol, context_tokens, prompt_tokens)
+    kind = _kind(said, errors) or KINDS_OF_STATUS.get(status, "failed")
+    if kind == "failed":
+        return _by_status(status, said)
+    return _of_kind(kind, said, _seconds(retry_after) or SOON, asked)
+
+
+def declared(
+    error: object,
+    *,
+    errors: Codes = NO_CODES,
+    protocol: Protocol = OPENAI_CHAT,
+    context_tokens: int = 0,
+    prompt_tokens: int = 0,
+) -> GatewayError:
     """The error for one that a provider declared inside an answer that began well."""
-    message, code = _of_object(error)
-    known = _by_code(code, SOON)
-    return known or errors.UpstreamFailed(f"The provider broke off: {message or NO_REASON}", quotes_provider=True)
+    said, asked = complaint.of_object(error), Asked(protocol, context_tokens, prompt_tokens)
+    kind = _kind(said, errors)
+    if kind is None and overflow.read(said.message) is not None:
+        kind = "context"
+    return _of_kind(kind or "failed", said, SOON, asked)
 
 
-def read(body: bytes) -> tuple[str, str]:
-    """Message and code of an error body, "" where there is none: OpenAI's, Anthropic's, DashScope's, GLM's, FastAPI's,
-    text or HTML."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return "" if body.lstrip().startswith(b"<") else _clean(body.decode("utf-8", "replace")), ""
-    inner = value.get("error") if isinstance(value, dict) else None
-    return _of_object(inner if isinstance(inner, dict) else value)
+def broken_finish(word: str) -> GatewayError:
+    """The error for an answer that ended for a reason of the provider's own."""
+    if word in BUSY_FINISHES:
+        return Overloaded(OVERLOADED, retry_after=SOON)
+    return UpstreamFailed(f"The provider broke off: {complaint.clean(word)[:100] or NO_REASON}")
 
 
-def _of_object(error: Any) -> tuple[str, str]:
-    if not isinstance(error, dict):
-        return _clean(_text(error)), ""
-    said = (_text(error.get(name)) for name in ("message", "detail", "error"))
-    code = error.get("code") or error.get("type") or ""
-    return _clean(next(filter(None, said), "")), str(code)
+def _kind(said: Complaint, errors: Codes) -> ErrorKind | None:
+    """The provider's own codes before those that everybody uses."""
+    for codes in (errors, KNOWN_CODES):
+        for word in said.kinds:
+            if word in codes:
+                return codes[word]
+    return None
 
 
-def _text(value: object) -> str:
-    """A sentence, or the sentences of FastAPI's list of mistakes."""
-    if isinstance(value, list):
-        return "; ".join(item["msg"] for item in value if isinstance(item, dict) and isinstance(item.get("msg"), str))
-    return value if isinstance(value, str) else ""
-
-
-def _by_code(code: str, wait: int) -> errors.GatewayError | None:
-    if code in OUR_ACCOUNT_CODES:
+def _of_kind(kind: ErrorKind, said: Complaint, wait: int, asked: Asked) -> GatewayError:
+    if kind == "account":
         return _our_account()
-    if code in OVERLOADED_CODES:
-        return errors.Overloaded(OVERLOADED, retry_after=wait)
-    return _rate(wait) if code in RATE_CODES else None
+    if kind == "overloaded":
+        return Overloaded(OVERLOADED, retry_after=wait)
+    if kind == "rate":
+        return _rate(wait)
+    if kind == "context":
+        return _too_long(overflow.figures(said.message), said, asked)
+    if kind == "invalid":
+        return _bad_request(said, asked)
+    return UpstreamFailed(f"The provider broke off: {said.message or NO_REASON}", quotes_provider=True)
 
 
-def _by_status(status: int, message: str) -> errors.GatewayError:
-    if status in (400, 422):
-        return errors.InvalidRequest(
-            message or "The provider refused the request and gave no reason.", quotes_provider=True
-        )
+def _bad_request(said: Complaint, asked: Asked) -> GatewayError:
+    """Claude Code sends system messages between the others, and takes them back only at words that it knows."""
+    if (seen := overflow.read(said.message, said.kinds)) is not None:
+        return _too_long(seen, said, asked)
+    message = said.message or "The provider refused the request and gave no reason."
+    if asked.protocol == ANTHROPIC_MESSAGES and ROLE_REFUSED.search(message):
+        message += ROLE_REFUSED_AS_CLIENTS_KNOW_IT
+    return InvalidRequest(message, param=said.param, extra=_extra(said), quotes_provider=True, provider_code=said.code)
+
+
+def _too_long(seen: overflow.Overflow, said: Complaint, asked: Asked) -> GatewayError:
+    sentence = overflow.sentence(seen, asked.protocol, asked.context_tokens, asked.prompt_tokens)
+    return ContextTooLong(sentence, param="messages", extra=_extra(said))
+
+
+def _by_status(status: int, said: Complaint) -> GatewayError:
     if status in (401, 403):
-        return errors.UpstreamUnavailable("The gateway's own account at the provider was refused; tell the operator.")
+        return UpstreamUnavailable("The gateway's own account at the provider was refused; tell the operator.")
     if status == 404:
-        return errors.UpstreamUnavailable("The provider does not know this model; the operator has been told.")
+        return UpstreamUnavailable("The provider does not know this model; the operator has been told.")
     if status == 413:
-        return errors.RequestTooLarge(
-            message or "The request is larger than the provider accepts.", quotes_provider=True
-        )
+        message = said.message or "The request is larger than the provider accepts."
+        return RequestTooLarge(message, extra=_extra(said), quotes_provider=True)
     if status in (408, 504):
-        return errors.UpstreamTimeout("The provider did not answer in time.")
-    return errors.UpstreamFailed(f"The provider failed with status {status}.")
+        return UpstreamTimeout("The provider did not answer in time.")
+    return UpstreamFailed(f"The provider failed with status {status}.")
 
 
-def _our_account() -> errors.GatewayError:
-    return errors.UpstreamUnavailable("The provider cannot serve this model now; the operator has been told.")
+def _our_account() -> GatewayError:
+    return UpstreamUnavailable("The provider cannot serve this model now; the operator has been told.")
 
 
-def _rate(wait: int) -> errors.GatewayError:
+def _rate(wait: int) -> GatewayError:
     """Without the provider's words: they name our account there and its limits."""
-    return errors.RateLimited("The provider's rate limit was reached; try again in a moment.", retry_after=wait)
+    return RateLimited("The provider's rate limit was reached; try again in a moment.", retry_after=wait)
+
+
+def _extra(said: Complaint) -> dict[str, object]:
+    return {} if said.details is None else {"details": said.details}
 
 
 def _seconds(retry_after: str | None) -> int | None:
     if not retry_after or not retry_after.isdecimal() or len(retry_after) > MAX_WAIT_DIGITS:
         return None
     return int(retry_after)
-
-
-def _clean(text: str) -> str:
-    """Cut before it is searched as well: the search for host names takes time that grows with the square."""
-    whole = text.strip()[: 2 * MAX_MESSAGE].encode("utf-8", "replace").decode()  # half a surrogate pair is none
-    return SCRUB.sub("[removed]", whole)[:MAX_MESSAGE]

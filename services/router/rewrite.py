@@ -1,8 +1,10 @@
 """What is changed in a caller's body on its way to an offer of the same protocol. Pure.
 
-Only top-level fields are touched; every value that is not replaced keeps the caller's own bytes, numbers and key order
+Only what must change is touched; every value that is not replaced keeps the caller's own bytes, numbers and key order
 included.
 """
+
+from typing import Any, Final
 
 import msgspec
 
@@ -10,41 +12,62 @@ from libs.contracts.catalog import Offer
 from libs.contracts.dispatch import Dispatch
 from libs.errors import InvalidRequest
 from libs.protocols import OPENAI_CHAT
+from libs.server_tools import is_server_tool
+from services.router import rewrite_chat, rewrite_messages
+from services.router.raws import UNREADABLE, Fields, fields_of, has, raw
 
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_tools: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def request(body: bytes, order: Dispatch, offer: Offer) -> bytes:
-    """The body for the offer: its own model name, the output cap that was held for, and usage asked for."""
+def request(body: bytes, order: Dispatch, offer: Offer, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
+    """The body for the offer, and the names of fields that could not be honoured."""
     try:
-        fields = _fields.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        fields = fields_of(body)
+    except UNREADABLE as error:
         raise InvalidRequest(f"The body is not a JSON object: {error}.") from error
-    _put(fields, "model", offer.upstream_model)
+    try:
+        dropped = _edit(fields, order, offer, stream=stream)
+    except UNREADABLE as error:
+        raise InvalidRequest(f"The body is not a valid request: {error}.") from error
+    return msgspec.json.encode(fields), dropped
+
+
+def _edit(fields: Fields, order: Dispatch, offer: Offer, *, stream: bool) -> tuple[str, ...]:
+    fields["model"] = raw(offer.upstream_model)
+    if stream and not order.stream:
+        fields["stream"] = raw(value=True)
     _cap(fields, order)
-    if order.protocol == OPENAI_CHAT and order.stream:
-        _ask_for_usage(fields)
-    return msgspec.json.encode(fields)
+    dropped = [*_without_server_tools(fields), *_without(fields, offer.profile.drop_fields)]
+    if order.protocol == OPENAI_CHAT:
+        rewrite_chat.edit(fields, offer.profile, stream=stream)
+    else:
+        rewrite_messages.edit(fields, offer.profile)
+    return tuple(dropped)
 
 
-def _cap(fields: dict[str, msgspec.Raw], order: Dispatch) -> None:
+def _cap(fields: Fields, order: Dispatch) -> None:
     """The provider may emit what was held for and not a token more. `max_tokens` is the name that all of them read;
     the newer one is capped beside it where a caller used it, because some read that."""
-    _put(fields, "max_tokens", order.output_cap)
-    if order.protocol == OPENAI_CHAT and bytes(fields.get("max_completion_tokens", b"null")) != b"null":
-        _put(fields, "max_completion_tokens", order.output_cap)
+    fields["max_tokens"] = raw(order.output_cap)
+    if order.protocol == OPENAI_CHAT and has(fields, "max_completion_tokens"):
+        fields["max_completion_tokens"] = raw(order.output_cap)
 
 
-def _ask_for_usage(fields: dict[str, msgspec.Raw]) -> None:
-    """Without `stream_options.include_usage` most providers stream no usage at all, and the request would be unpaid."""
-    given = bytes(fields.get("stream_options", b"null"))
-    try:
-        options = _fields.decode(given) if given != b"null" else {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest("stream_options must be an object.", param="stream_options") from error
-    options["include_usage"] = msgspec.Raw(b"true")
-    fields["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
+def _without_server_tools(fields: Fields) -> list[str]:
+    """Tools that a provider runs are billed by the call and not sold here: none may slip through beside others."""
+    if not has(fields, "tools"):
+        return []
+    tools = [(tool, fields_of(tool)) for tool in _tools.decode(fields["tools"])]
+    kinds = [_kind(tool) for _, tool in tools]
+    if not any(map(is_server_tool, kinds)):
+        return []
+    fields["tools"] = raw([tool for (tool, _), kind in zip(tools, kinds, strict=True) if not is_server_tool(kind)])
+    return [f"tools.{kind}" for kind in kinds if is_server_tool(kind)]
 
 
-def _put(fields: dict[str, msgspec.Raw], name: str, value: object) -> None:
-    fields[name] = msgspec.Raw(msgspec.json.encode(value))
+def _kind(tool: Fields) -> Any:
+    return msgspec.json.decode(tool["type"]) if "type" in tool else None
+
+
+def _without(fields: Fields, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if fields.pop(name, None) is not None]

@@ -27,6 +27,13 @@ class RouterSettings(ServiceSettings):
     connect_seconds: float = Field(default=10, description="How long a connection to a provider may take.", gt=0)
     silence_seconds: float = Field(default=300, description="How long a provider may say nothing.", gt=0)
     answer_seconds: float = Field(default=3500, description="How long one answer may take altogether.", gt=0)
+    keep_alive_seconds: float = Field(
+        default=15, description="After how long without a word a waiting caller gets a sign of life.", gt=0
+    )
+    signatures_kept: int = Field(
+        default=50_000, description="How many thinking signatures of answers are kept, for a day.", ge=0
+    )
+    signatures_bytes: int = Field(default=64 << 20, description="How much memory they may take.", ge=0)
     hangup_seconds: float = Field(default=30, description="How long usage is awaited when a caller hung up.", ge=0)
 
     @model_validator(mode="after")

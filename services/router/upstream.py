@@ -13,10 +13,12 @@ import structlog
 
 from libs import ids
 from libs.contracts.dispatch import Dispatch
+from libs.contracts.profile import Profile
 from libs.errors import UpstreamFailed, UpstreamTimeout
 from libs.protocols import ANTHROPIC_MESSAGES
 from libs.runtime import client
 from services.router.choose import Chosen
+from services.router.prepare import Prepared
 
 log = structlog.get_logger()
 
@@ -53,11 +55,11 @@ class Upstream:
 
     @asynccontextmanager
     async def call(
-        self, chosen: Chosen, order: Dispatch, body: bytes, forwarded: Mapping[str, str]
+        self, chosen: Chosen, order: Dispatch, prepared: Prepared, forwarded: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The provider's answer, its body unread. Raises UpstreamFailed or UpstreamTimeout."""
-        headers = headers_for(chosen, order, forwarded)
-        response = await self._post(chosen.endpoint.url, body, headers)
+        headers = headers_for(chosen, order, prepared, forwarded)
+        response = await self._post(chosen.endpoint.url, prepared.body, headers)
         async with response:
             yield response
 
@@ -102,11 +104,11 @@ def reuse_noted() -> aiohttp.TraceConfig:
     return trace
 
 
-def headers_for(chosen: Chosen, order: Dispatch, forwarded: Mapping[str, str]) -> dict[str, str]:
+def headers_for(chosen: Chosen, order: Dispatch, prepared: Prepared, forwarded: Mapping[str, str]) -> dict[str, str]:
     """Every header of a provider call, made from scratch."""
     headers = {
         "content-type": "application/json",
-        "accept": "text/event-stream" if order.stream else "application/json",
+        "accept": "text/event-stream" if prepared.stream else "application/json",
         "accept-encoding": "identity",
         "user-agent": USER_AGENT,
         "x-client-request-id": ids.public(order.request_id),
@@ -116,7 +118,16 @@ def headers_for(chosen: Chosen, order: Dispatch, forwarded: Mapping[str, str]) -
     else:
         headers["authorization"] = f"Bearer {chosen.endpoint.credential}"
     if chosen.offer.protocol == ANTHROPIC_MESSAGES:
-        headers["anthropic-version"] = forwarded.get("anthropic-version", DEFAULT_VERSION)
-        if beta := forwarded.get("anthropic-beta"):
-            headers["anthropic-beta"] = beta
+        asked = {} if prepared.answering is not None else forwarded
+        headers["anthropic-version"] = asked.get("anthropic-version", DEFAULT_VERSION)
+        if betas := _known_betas(asked.get("anthropic-beta", ""), chosen.offer.profile):
+            headers["anthropic-beta"] = betas
     return headers
+
+
+def _known_betas(asked: str, profile: Profile) -> str:
+    """Those that the host knows: some answer 400 to any other."""
+    if profile.betas is None:
+        return asked
+    wanted = (beta.strip() for beta in asked.split(","))
+    return ",".join(beta for beta in wanted if beta and beta.startswith(profile.betas))

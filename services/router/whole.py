@@ -1,15 +1,21 @@
 """A whole answer (no stream) for a caller of the same protocol. Pure."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
+from libs import sse
 from libs.contracts.dispatch import Dispatch
+from libs.contracts.profile import GENERIC, Profile
 from libs.errors import UpstreamFailed
 from libs.pricing import Usage
-from libs.protocols import OPENAI_CHAT
+from libs.protocols import OPENAI_CHAT, Protocol
 from services.router import meter, refusals
-from services.router.passage import NO_ANSWER, UNREADABLE, fields_of, id_of, raw, with_cost
+from services.router.convert import unfold_chat, unfold_messages
+from services.router.passage import NO_ANSWER, id_of
+from services.router.raws import UNREADABLE, encoded, fields_of, raw
+from services.router.telling import with_cost
 
 
 class Whole(msgspec.Struct, frozen=True):
@@ -32,16 +38,17 @@ class Seen(msgspec.Struct):
 
 
 _seen = msgspec.json.Decoder(Seen)
+STREAMED: Final = (b"data:", b"event:", b":", b"\xef\xbb\xbf")
 
 
-def answer(body: bytes, order: Dispatch, started_ms: int) -> Whole:
+def answer(body: bytes, order: Dispatch, started_ms: int, profile: Profile = GENERIC) -> Whole:
     """Raises UpstreamFailed for a body that is no answer, or that is an error with a good status."""
     try:
         seen, fields = _seen.decode(body), fields_of(body)
     except UNREADABLE as error:
         raise UpstreamFailed(NO_ANSWER) from error
     if seen.error is not None:
-        raise refusals.declared(seen.error)
+        raise refusals.declared(seen.error, errors=profile.errors, protocol=order.protocol)
     said = seen.choices if order.protocol == OPENAI_CHAT else seen.content
     if said is None:
         raise UpstreamFailed(NO_ANSWER)
@@ -58,3 +65,32 @@ def _usage(seen: Seen, order: Dispatch) -> Usage | None:
         return None
     used = meter.of_chat(seen.usage) if order.protocol == OPENAI_CHAT else meter.of_messages(seen.usage)
     return None if used == Usage() else used
+
+
+def as_events(body: bytes, protocol: Protocol) -> list[sse.Event]:
+    """The events that a stream of this answer would have had; those of a stream that is not called one.
+
+    Raises UpstreamFailed for a body that is no answer.
+    """
+    if body.startswith(STREAMED):
+        reader = sse.Reader()
+        return [*reader.feed(body), *reader.finish()]
+    try:
+        document = msgspec.json.decode(body)
+    except UNREADABLE as error:
+        raise UpstreamFailed(NO_ANSWER) from error
+    if not isinstance(document, dict):
+        raise UpstreamFailed(NO_ANSWER)
+    if document.get("error") is not None:
+        return [sse.Event("", encoded({"type": "error", "error": document["error"]}))]
+    if protocol == OPENAI_CHAT:
+        return [*_events(document, "choices", unfold_chat.unfold), sse.Event("", b"[DONE]")]
+    return _events(document, "content", unfold_messages.unfold)
+
+
+def _events(
+    document: dict[str, Any], said: str, unfold: Callable[[dict[str, Any]], list[dict[str, Any]]]
+) -> list[sse.Event]:
+    if not isinstance(document.get(said), list):
+        raise UpstreamFailed(NO_ANSWER)
+    return [sse.Event("", encoded(event)) for event in unfold(document)]

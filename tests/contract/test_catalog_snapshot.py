@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from libs.contracts import catalog
+from libs.contracts.profile import Profile
 from libs.pricing import version_of
 from services.catalog.rules import read
 from tests.unit.catalog.shelf_text import SHELF
@@ -38,9 +39,28 @@ def test_the_price_id_in_the_sample_still_stands_for_its_price() -> None:
     assert model.price_id == version_of(model.price)
 
 
+def test_an_offer_of_the_release_before_has_the_plain_profile() -> None:
+    document: Any = msgspec.json.decode(SAMPLE)
+    del document["offers"][0]["profile"]
+    assert catalog.decode(msgspec.json.encode(document)).offers[0].profile == Profile()
+
+
+def test_only_what_is_not_plain_travels_and_arrives() -> None:
+    said = Profile(vision=True, betas=None, max_temperature=1.0, errors={"1113": "account"}, efforts=("low", "max"))
+    sent = msgspec.json.encode(said)
+    assert msgspec.json.decode(sent, type=Profile) == said
+    assert msgspec.json.decode(sent).keys() == {"vision", "betas", "max_temperature", "errors", "efforts"}
+
+
 @pytest.mark.parametrize(
     "path",
-    [["news"], ["providers", 0, "news"], ["models", 0, "news"], ["offers", 0, "news"]],
+    [
+        ["news"],
+        ["providers", 0, "news"],
+        ["models", 0, "news"],
+        ["offers", 0, "news"],
+        ["offers", 0, "profile", "news"],
+    ],
     ids=lambda path: ".".join(map(str, path)),
 )
 def test_a_field_of_a_later_release_is_passed_over(path: list[str | int]) -> None:
@@ -56,6 +76,8 @@ def test_a_field_of_a_later_release_is_passed_over(path: list[str | int]) -> Non
         (["models", 0, "price", "overrides", 0, "news"], 1),
         (["offers", 0, "protocol"], "telepathy"),
         (["offers", 0, "on_disconnect"], "ignore"),
+        (["offers", 0, "profile"], None),
+        (["offers", 0, "profile", "thinking"], "telepathy"),
         (["providers", 0, "auth", "openai_chat"], "basic"),
         (["version"], "seven"),
     ],

@@ -128,19 +128,6 @@ async def test_an_unknown_model_is_a_400(gateway: Gateway, customer: Customer, p
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(("path", "model"), [(CHAT, "claude-sonnet-4-20250514"), (MESSAGES, "deepseek-chat")])
-async def test_the_other_protocol_is_a_400_that_says_where_to_go(
-    gateway: Gateway, customer: Customer, path: str, model: str, stream: bool
-) -> None:
-    status, body, headers = await gateway.post(path, body_for(path, stream=stream, model=model), customer.bearer)
-    error = assert_shape(path, body, headers)
-    assert status == 400
-    assert ("/v1/chat/completions" if path == MESSAGES else "/v1/messages") in error["message"]
-    assert (await customer.account())["held"] == "0.000000000"
-    assert gateway.simulator.served(headers["x-request-id"]) == []
-
-
-@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", PATHS)
 async def test_an_org_with_nothing_left_is_a_402_with_the_numbers(gateway: Gateway, path: str, stream: bool) -> None:
     poor = await gateway.customer("0")

@@ -86,6 +86,19 @@ async def test_every_mistake_is_named_with_file_and_line_and_nothing_changes(tab
     assert await versions(tables) == 1
 
 
+async def test_a_mistake_in_a_profile_is_named_with_file_and_line(shelf: Path) -> None:
+    row = '[profiles.acme_chat]\nprotocol = "openai_chat"\nthinking = "glm"\nbudget_cap = 4_096\n'
+    write(shelf, row + edited('auth = "bearer"', 'auth = "bearer"\nprofile = "acme_caht"'))
+    result = await tokenoutput_catalog("check", shelf)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        f"{shelf}:1: profiles.acme_chat: is named by no endpoint",
+        f"{shelf}:4: profiles.acme_chat.budget_cap: needs a thinking style with budgets: qwen, budget",
+        f"{shelf}:14: providers.acme.protocols.openai_chat.profile: "
+        "'acme_caht' is not known; did you mean 'acme_chat'?",
+    ]
+
+
 async def test_mistakes_come_as_json_when_asked_for(shelf: Path) -> None:
     write(shelf, WRONG)
     for command in ("check", "apply"):

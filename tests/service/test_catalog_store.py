@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from libs.contracts.profile import Profile
 from libs.pricing import version_of
 from services.catalog import store
 from services.catalog.rules import digest_of, read
@@ -19,6 +20,7 @@ from tests.unit.catalog.shelf_text import SHELF, edited
 from tests.unit.catalog.toml_writer import plain
 
 DEARER = edited('"1.10"', '"1.11"')
+OFFER = 'upstream_model = "acme-one"\n'
 CHANGES_TO_HISTORY = [
     "UPDATE price_version SET model = 'other'",
     "UPDATE price_version SET price = '{}'",
@@ -63,6 +65,29 @@ async def test_any_shelf_comes_back_from_the_tables_unchanged(tables: Tables, do
         found = await store.snapshot(connection)
     assert digest_of(found) == digest_of(draft)
     assert found == publication.after
+
+
+async def test_an_offer_of_the_release_before_has_the_plain_profile(tables: Tables) -> None:
+    """It writes offers without the column, and reads rows that have it."""
+    await tables.publish(edited(OFFER, OFFER + "profile = { top_k = true, max_temperature = 1 }\n"))
+    async with tables.as_service() as connection:
+        (changed,) = (await store.snapshot(connection)).offers
+        await connection.execute("DELETE FROM offer")
+        await connection.execute(
+            "INSERT INTO offer (id, model, provider, protocol, upstream_model, on_disconnect, priority) "
+            "VALUES ('acme-one@acme', 'acme-one', 'acme', 'openai_chat', 'acme-one', 'drain', 0)"
+        )
+        found = await store.snapshot(connection)
+    assert changed.profile == Profile(top_k=True, max_temperature=1.0)
+    assert found.offers == read(SHELF).offers
+    assert digest_of(found) == digest_of(read(SHELF))
+
+
+async def test_a_profile_that_is_no_table_is_refused_by_the_tables_themselves(tables: Tables) -> None:
+    await tables.publish(SHELF)
+    async with tables.as_owner() as connection:
+        with pytest.raises(asyncpg.CheckViolationError):
+            await connection.execute("UPDATE offer SET profile = '[]'")
 
 
 async def test_the_same_shelf_again_is_no_publication(tables: Tables) -> None:

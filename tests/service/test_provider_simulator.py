@@ -29,6 +29,7 @@ CHAT_TOOLS: list[ChatCompletionToolParam] = [
 ]
 TOOLS: list[ToolParam] = [{"name": name, "input_schema": SCHEMA} for name in ("get_weather", "get_time")]
 HEADERS = {"x-api-key": "provider-key", "anthropic-version": "2023-06-01", "x-client-request-id": "req_1"}
+JSON = {"content-type": "application/json"}
 ENDPOINTS = ("/deepseek/chat/completions", "/anthropic/v1/messages")
 
 
@@ -93,7 +94,13 @@ async def test_the_openai_sdk_gets_a_stream_with_thinking_tools_and_usage(openai
     assert final.usage.completion_tokens_details.reasoning_tokens == 5
 
 
-async def test_the_openai_sdk_can_answer_a_tool_call(openai_client: openai.AsyncOpenAI) -> None:
+async def test_the_openai_sdk_can_answer_a_tool_call(simulator: Simulator) -> None:
+    url = f"{simulator.url}/somebody/v1"
+    async with openai.AsyncOpenAI(base_url=url, api_key="sk-1", max_retries=0) as client:
+        await _answers_a_tool_call(client)
+
+
+async def _answers_a_tool_call(openai_client: openai.AsyncOpenAI) -> None:
     asked = "Weather? [sim: tools=get_weather]"
     first = await openai_client.chat.completions.create(
         model="m", messages=[{"role": "user", "content": asked}], tools=CHAT_TOOLS
@@ -114,7 +121,7 @@ async def test_the_openai_sdk_can_answer_a_tool_call(openai_client: openai.Async
         tools=CHAT_TOOLS,
     )
     assert second.choices[0].finish_reason == "stop"
-    assert second.choices[0].message.content
+    assert str(second.choices[0].message.content).startswith("The tool said: Rain —")
 
 
 async def test_the_openai_sdk_raises_what_the_status_means(openai_client: openai.AsyncOpenAI) -> None:
@@ -327,6 +334,56 @@ async def test_the_journal_tells_who_called_and_never_what_was_said(
         assert await response.json() == []
 
 
+async def test_the_journal_outlines_a_request(simulator: Simulator, http: aiohttp.ClientSession) -> None:
+    turns = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}, {"role": "spy", "content": "c"}]
+    sent = {"model": "m", "messages": turns, "a secret": 1, "top_p": 1}
+    async with http.post(f"{simulator.url}/somebody/chat/completions", json=sent) as response:
+        assert response.status == 400
+    async with http.post(f"{simulator.url}/somebody/chat/completions", data=b"{", headers=JSON) as response:
+        assert response.status == 400
+    outlined, broken = simulator.served()
+    assert outlined.fields == ("?", "messages", "model", "top_p")
+    assert outlined.roles == ("system", "user", "?")
+    assert (broken.fields, broken.roles) == ((), ())
+
+
+async def test_a_stream_may_be_silent_after_its_headers(simulator: Simulator, http: aiohttp.ClientSession) -> None:
+    for said in ("[sim: start=60]", "[sim: start=60 chunking=byte]", "[sim: hang=0]"):
+        async with http.post(simulator.url + ENDPOINTS[0], json=body(said, stream=True)) as response:
+            assert response.status == 200
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(response.content.readany(), 0.2)
+
+
+async def test_tokens_are_counted_where_the_provider_counts_them(
+    simulator: Simulator, http: aiohttp.ClientSession
+) -> None:
+    sent = {"model": "m", "messages": [{"role": "user", "content": "x" * 400}]}
+    for provider in ("anthropic", "somebody"):
+        async with http.post(f"{simulator.url}/{provider}/v1/messages/count_tokens?beta=true", json=sent) as response:
+            assert (response.status, await response.json()) == (200, {"input_tokens": 103})
+    async with http.post(f"{simulator.url}/deepseek/v1/messages/count_tokens", json=sent) as response:
+        assert (response.status, (await response.json())["error"]["type"]) == (404, "not_found_error")
+    asked = {"messages": [{"role": "user", "content": "[sim: status=529]"}], "model": "m"}
+    async with http.post(f"{simulator.url}/anthropic/v1/messages/count_tokens", json=asked) as response:
+        assert response.status == 529
+    assert [(record.ended, record.usage) for record in simulator.served()][:2] == [("done", None)] * 2
+
+
+async def test_the_openai_sdk_reads_the_usual_shapes_of_calls(openai_client: openai.AsyncOpenAI) -> None:
+    for shape in ("whole", "first", "interleaved", "two"):
+        async with openai_client.chat.completions.stream(
+            model="m",
+            messages=[{"role": "user", "content": f"[sim: tools=get_weather,get_time calls={shape}]"}],
+            tools=CHAT_TOOLS,
+        ) as stream:
+            final = await stream.get_final_completion()
+        calls = final.choices[0].message.tool_calls or []
+        assert [call.function.name for call in calls] == ["get_weather", "get_time"]
+        for call in calls:
+            assert msgspec.json.decode(call.function.arguments).keys() == {"city"}
+
+
 async def test_a_request_that_is_too_large_or_misdirected_is_refused_in_its_protocol(
     simulator: Simulator, http: aiohttp.ClientSession
 ) -> None:
@@ -340,7 +397,7 @@ async def test_a_request_that_is_too_large_or_misdirected_is_refused_in_its_prot
 async def test_ten_megabytes_are_answered(simulator: Simulator, http: aiohttp.ClientSession) -> None:
     large = io.BytesIO(msgspec.json.encode(body("word " * 2_000_000)))
     headers = {"content-type": "application/json"}
-    async with http.post(simulator.url + ENDPOINTS[0], data=large, headers=headers) as response:
+    async with http.post(f"{simulator.url}/somebody/chat/completions", data=large, headers=headers) as response:
         assert (response.status, (await response.json())["usage"]["prompt_tokens"]) == (200, 2_500_003)
 
 

@@ -72,22 +72,41 @@ def _blocks(ask: Ask, cues: Cues, seed: bytes) -> Iterator[Block]:
     """Thinking, then text, then calls. An answer that calls tools says something only when it is told how much."""
     thoughts = cues.thinking if cues.thinking is not None else _USUAL_THOUGHTS if ask.thinks else 0
     if thoughts:
-        yield Block("thinking", prose.thoughts(seed, thoughts))
+        yield _tagged(prose.thoughts(seed, thoughts)) if cues.think == "tags" else _thought(seed, thoughts)
     calls = cues.tools or ask.must_call
-    said = () if calls and cues.words is None else prose.words(ask.asked, seed, cues.words)
+    said = () if calls and cues.words is None else prose.words(prose.echo(ask.asked, ask.results), seed, cues.words)
     if said:
         yield Block("text", said)
     for place, name in enumerate(calls):
         yield _call(ask, cues, name, prose.digest_of(seed.hex(), str(place)))
 
 
-def _call(ask: Ask, cues: Cues, name: str, seed: bytes) -> Block:
-    if name not in ask.tools:
-        raise BadCue(f"the cue calls {name!r}, which is no tool of this request")
+def _thought(seed: bytes, amount: int) -> Block:
+    return Block("thinking", prose.thoughts(seed, amount))
+
+
+def _tagged(thoughts: tuple[str, ...]) -> Block:
+    """Thinking as servers without a field for it have it: text between tags, with an empty line after it."""
+    first, *rest = thoughts
+    return Block("text", ("<think>", first, *rest, "</think>\n\n"))
+
+
+def _call(ask: Ask, cues: Cues, called: str, seed: bytes) -> Block:
+    name = _meant(ask, called)
     if cues.args is not None:
         return Block("tool", prose.pieces(cues.args), name)
     arguments = msgspec.json.encode(prose.example(ask.tools[name] or {"type": "object"}, seed))
     return Block("tool", prose.pieces(arguments.decode()), name)
+
+
+def _meant(ask: Ask, called: str) -> str:
+    """The tool of this name; with a `*` at its end, the only one that begins so: names may have been shortened."""
+    if called in ask.tools:
+        return called
+    found = [name for name in ask.tools if called.endswith("*") and name.startswith(called[:-1])]
+    if len(found) != 1:
+        raise BadCue(f"the cue calls {called!r}, which is no tool of this request")
+    return found[0]
 
 
 def _stopped(blocks: list[Block], stops: tuple[str, ...]) -> tuple[list[Block], str | None]:

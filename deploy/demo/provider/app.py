@@ -86,7 +86,9 @@ async def _send(request: web.Request, planned: Plan, serving: Serving) -> web.St
     response = web.StreamResponse(status=planned.status, headers=serving.headers())
     response.content_length = planned.length
     if not planned.silent:
-        await response.prepare(request)
+        writer = await response.prepare(request)
+        if writer is not None:
+            writer.send_headers()  # now, and not with the first bytes: a caller may be tested with silence in between
         serving.answered()
         await _send_steps(response, planned, serving)
     return await _leave(request, response, planned, serving)
@@ -95,7 +97,8 @@ async def _send(request: web.Request, planned: Plan, serving: Serving) -> web.St
 async def _send_steps(response: web.StreamResponse, planned: Plan, serving: Serving) -> None:
     for step in planned.steps[:-1]:
         await _pause(step.delay)
-        await response.write(step.data)
+        if step.data:
+            await response.write(step.data)
         serving.sent(step)
     for step in planned.steps[-1:]:
         await _pause(step.delay)

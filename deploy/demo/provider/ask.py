@@ -17,15 +17,22 @@ class Sizes(msgspec.Struct, frozen=True):
     past: int
     turn: int
 
+    @property
+    def total(self) -> int:
+        return self.head + self.past + self.turn
+
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A valid request. ``asked`` is the user's text since the last answer; ``tools`` maps names to their schemas."""
+    """A valid request. ``asked`` is the user's text since the last answer, ``results`` what tools have said since;
+    ``tools`` maps names to their schemas; ``betas`` are the values of the header of that name.
+    """
 
     provider: str
     protocol: Protocol
     model: str
     stream: bool
     asked: str
+    results: tuple[str, ...] = ()
     sizes: Sizes
     max_tokens: int | None = None
     n: int = 1
@@ -35,6 +42,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     thinks: bool = False
     caches_marked: bool = False
     wants_usage: bool = True
+    streams_calls: bool = True
+    betas: tuple[str, ...] = ()
 
 
 class Turn(Shape):

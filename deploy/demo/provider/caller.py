@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from deploy.demo.provider import chat_requests, cues, messages_requests, plan
+from deploy.demo.provider import chat_requests, cues, limits, messages_requests, plan
 from deploy.demo.provider.ask import Ask
 from deploy.demo.provider.frames import Stamp
 from deploy.demo.provider.plan import Plan
@@ -15,9 +15,11 @@ from deploy.demo.provider.refusals import Refusal
 from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, Protocol
 
 BAD_KEY: Final = "bad-key"
+_COUNTING: Final = "/messages/count_tokens"
 _SUFFIXES: Final[tuple[tuple[str, Protocol], ...]] = (
     ("/chat/completions", OPENAI_CHAT),
     ("/messages", ANTHROPIC_MESSAGES),
+    (_COUNTING, ANTHROPIC_MESSAGES),
 )
 
 
@@ -32,6 +34,11 @@ class Call(msgspec.Struct, frozen=True):
     def protocol(self) -> Protocol | None:
         """The protocol whose endpoint the path is, whatever stands before it; None when it is neither's."""
         return next((protocol for suffix, protocol in _SUFFIXES if self.path.endswith(suffix)), None)
+
+    @property
+    def counts(self) -> bool:
+        """It asks only how many tokens a request has."""
+        return self.path.endswith(_COUNTING)
 
     @property
     def provider(self) -> str:
@@ -60,8 +67,9 @@ def respond(call: Call, stamp: Stamp) -> tuple[Ask | None, Plan]:
         ask = understand(call, profile)
         cued = cues.read(ask.asked, _about(ask))
         wait = cued.delay
+        limits.check(ask, profile, cued.context)
         said = msgspec.structs.replace(ask, asked=cues.without(ask.asked))
-        return ask, plan.answer(said, cued, profile, stamp)
+        return ask, plan.count(ask, cued) if call.counts else plan.answer(said, cued, profile, stamp)
     except cues.BadCue as error:
         return ask, plan.refuse(Refusal(400, str(error), code="bad_cue"), protocol, profile, stamp)
     except Refusal as refusal:
@@ -70,7 +78,7 @@ def respond(call: Call, stamp: Stamp) -> tuple[Ask | None, Plan]:
 
 def understand(call: Call, profile: Profile) -> Ask:
     """Raises Refusal."""
-    if call.protocol is None:
+    if call.protocol is None or (call.counts and not profile.messages.counts):
         raise Refusal(404)
     if call.credential in ("", BAD_KEY):
         raise Refusal(401)
@@ -80,7 +88,7 @@ def understand(call: Call, profile: Profile) -> Ask:
         return chat_requests.read(call.body, call.provider)
     if profile.wants_version and not call.headers.get("anthropic-version"):
         raise Refusal(400, "anthropic-version: header is required")
-    return messages_requests.read(call.body, call.provider)
+    return messages_requests.read(call.body, call.provider, call.headers, counts=call.counts)
 
 
 def _about(ask: Ask) -> tuple[str, ...]:

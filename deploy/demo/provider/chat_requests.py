@@ -5,37 +5,23 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from deploy.demo.provider.ask import Ask, Sizes, asked_in, since_the_last_answer, tokens_of_turns
+from deploy.demo.provider import chat_rules
+from deploy.demo.provider.ask import Ask, Sizes, asked_in, since_the_last_answer, text_of, tokens_of_turns
+from deploy.demo.provider.profiles import profile_of
 from deploy.demo.provider.prose import tokens_of
 from deploy.demo.provider.refusals import Refusal
+from deploy.demo.provider.rules import ChatRules, fits
 from libs.protocols import OPENAI_CHAT
 
 Positive = Annotated[int, Meta(ge=1)]
-_STOPS: Final = 4
-
-
-class Part(msgspec.Struct):
-    """Only what every content part has."""
-
-    type: str
+Part = dict[str, Any]
 
 
 class Message(msgspec.Struct):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[Part] | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
-
-
-class Function(msgspec.Struct):
-    name: Annotated[str, Meta(min_length=1, max_length=64)]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-
-
-class Tool(msgspec.Struct):
-    type: Literal["function"]
-    function: Function
 
 
 class Named(msgspec.Struct):
@@ -55,8 +41,14 @@ class Switch(msgspec.Struct):
     type: Literal["enabled", "disabled"]
 
 
+class Format(msgspec.Struct):
+    """Only what every response_format has."""
+
+    type: Literal["text", "json_object", "json_schema"]
+
+
 class ChatRequest(msgspec.Struct):
-    """The fields this provider acts on; it lets any other pass."""
+    """The types of the fields that matter; chat_rules has the rest."""
 
     model: Annotated[str, Meta(min_length=1)]
     messages: Annotated[list[Message], Meta(min_length=1)]
@@ -68,11 +60,15 @@ class ChatRequest(msgspec.Struct):
     stop: str | list[str] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    tools: list[Tool] | None = None
+    tools: list[dict[str, Any]] | None = None
     tool_choice: Literal["none", "auto", "required"] | Choice | None = None
     thinking: Switch | None = None
     enable_thinking: bool | None = None
+    thinking_budget: int | None = None
     reasoning_effort: str | None = None
+    response_format: Format | None = None
+    parallel_tool_calls: bool | None = None
+    tool_stream: bool | None = None
 
 
 _decoder: Final = msgspec.json.Decoder(ChatRequest)
@@ -80,41 +76,23 @@ _decoder: Final = msgspec.json.Decoder(ChatRequest)
 
 def read(body: bytes, provider: str) -> Ask:
     """Raises Refusal."""
+    rules = profile_of(provider).chat
     try:
-        request = _decoder.decode(body)
+        request, raw = _decoder.decode(body), msgspec.json.decode(body)
     except msgspec.ValidationError as error:
         raise Refusal(400, f"Invalid request: {error}", param=_param(str(error))) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Refusal(400, f"We could not parse the JSON body of your request: {error}") from error
-    _check(request)
-    return _ask(request, provider)
-
-
-def _check(request: ChatRequest) -> None:
     if request.stream_options is not None and not request.stream:
         raise Refusal(400, "stream_options is only allowed when stream is enabled.", param="stream_options")
-    if len(_stops(request)) > _STOPS:
-        raise Refusal(400, f"At most {_STOPS} stop sequences are allowed.", param="stop")
-    for message in request.messages:
-        if message.role == "tool" and not message.tool_call_id:
-            raise Refusal(400, "A message with role 'tool' needs a tool_call_id.", param="messages")
-        if message.role == "user" and not message.content:
-            raise Refusal(400, "A message with role 'user' needs content.", param="messages")
-        _check_parts(message.content)
+    chat_rules.check(raw, rules)
+    return _ask(request, provider, thinks=_thinks(request, rules))
 
 
-def _check_parts(content: str | list[dict[str, Any]] | None) -> None:
-    if isinstance(content, list):
-        try:
-            msgspec.convert(content, list[Part])
-        except msgspec.ValidationError as error:
-            raise Refusal(400, f"Invalid content part: {error}", param="messages") from error
-
-
-def _ask(request: ChatRequest, provider: str) -> Ask:
+def _ask(request: ChatRequest, provider: str, *, thinks: bool) -> Ask:
     start = since_the_last_answer(request.messages)
     past, turn = request.messages[:start], request.messages[start:]
-    tools = {tool.function.name: tool.function.parameters for tool in request.tools or ()}
+    tools = {tool["function"]["name"]: tool["function"].get("parameters") for tool in request.tools or ()}
     calls = sum(len(msgspec.json.encode(message.tool_calls)) // 4 for message in past if message.tool_calls)
     head = tokens_of(msgspec.json.encode(request.tools).decode()) if request.tools else 0
     return Ask(
@@ -123,14 +101,16 @@ def _ask(request: ChatRequest, provider: str) -> Ask:
         model=request.model,
         stream=bool(request.stream),
         asked=asked_in(turn),
+        results=tuple(text_of(message.content) for message in turn if message.role == "tool"),
         sizes=Sizes(head, tokens_of_turns(past) + calls, tokens_of_turns(turn)),
         max_tokens=request.max_completion_tokens or request.max_tokens,
         n=request.n or 1,
         stops=_stops(request),
         tools=tools,
         must_call=_must_call(request.tool_choice, tuple(tools)),
-        thinks=_thinks(request),
+        thinks=thinks,
         wants_usage=not request.stream or bool(request.stream_options and request.stream_options.include_usage),
+        streams_calls=bool(request.tool_stream),
     )
 
 
@@ -141,16 +121,15 @@ def _stops(request: ChatRequest) -> tuple[str, ...]:
 
 def _must_call(choice: str | Choice | None, tools: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(choice, Choice):
-        if choice.function.name not in tools:
-            raise Refusal(400, f"tool_choice names {choice.function.name!r}, which is no tool.", param="tool_choice")
         return (choice.function.name,)
-    if choice == "required" and not tools:
-        raise Refusal(400, "tool_choice is only allowed when tools are given.", param="tool_choice")
     return tools[:1] if choice == "required" else ()
 
 
-def _thinks(request: ChatRequest) -> bool:
-    """Providers disagree on the switch; whichever is set counts, and a reasoning model needs none."""
+def _thinks(request: ChatRequest, rules: ChatRules) -> bool:
+    """Providers disagree on the switch; whichever is set counts, and a model of thought needs none. A model that may
+    think unasked does so only when it is called a reasoner: it may also have nothing to think about."""
+    if fits(rules.always_thinks, request.model):
+        return True
     if request.thinking is not None:
         return request.thinking.type == "enabled"
     if request.enable_thinking is not None:

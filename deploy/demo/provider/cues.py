@@ -16,6 +16,7 @@ Count = Annotated[int, Meta(ge=0, le=100_000)]
 Moment = Annotated[int, Meta(ge=BEFORE_HEADERS, le=1 << 30)]
 Chunking = Literal["event", "byte", "odd", "whole"]
 LineEnd = Literal["lf", "crlf", "cr"]
+CallShape = Literal["whole", "first", "repeat", "noindex", "zero", "interleaved", "two", "dupid"]
 
 
 class BadCue(ValueError):
@@ -41,12 +42,20 @@ class Cues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message: str | None = None
     code: str | None = None
     delay: Seconds = 0
+    start: Seconds = 0
     first: Seconds = 0
     gap: Seconds = 0
     words: Count | None = None
     thinking: Count | None = None
     tools: tuple[str, ...] = ()
     args: str | None = None
+    calls: tuple[CallShape, ...] = ()
+    finish: str | None = None
+    done: Literal["on", "off"] = "on"
+    events: Literal["on", "off"] = "on"
+    think: Literal["field", "tags"] = "field"
+    reasoning: Literal["content", "alias"] = "content"
+    context: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
     figures: Figures = Figures()
     report: Literal["asked", "finish", "every", "never"] = "asked"
     cut: Moment | None = None
@@ -58,6 +67,10 @@ class Cues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     comments: Annotated[int, Meta(ge=0, le=100)] = 0
     garbage: Literal["html", "json"] | None = None
     body: Literal["error200", "empty", "whole"] | None = None
+
+    def ended(self, usual: str) -> str | None:
+        """Why the answer ended, in the protocol's word, or what the cue says instead."""
+        return usual if self.finish is None else None if self.finish == "none" else self.finish
 
 
 NONE: Final = Cues()
@@ -105,6 +118,10 @@ def _tools(value: str) -> dict[str, Any]:
     return {"tools": [name for name in value.split(",") if name]}
 
 
+def _calls(value: str) -> dict[str, Any]:
+    return {"calls": [shape for shape in value.split(",") if shape]}
+
+
 def _chunking(value: str) -> dict[str, Any]:
     """``odd,crlf`` says two things at once: how bytes are grouped and how lines end."""
     fields = {}
@@ -125,7 +142,7 @@ def _usage(value: str) -> dict[str, Any]:
     return fields
 
 
-_SPLIT: Final = {"tools": _tools, "chunking": _chunking, "usage": _usage}
+_SPLIT: Final = {"tools": _tools, "calls": _calls, "chunking": _chunking, "usage": _usage}
 
 
 def _checked(fields: dict[str, Any]) -> Cues:

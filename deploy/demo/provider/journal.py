@@ -21,9 +21,10 @@ Ended = Ending | Literal["client_gone", "stopped"]
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One line. ``at`` is a Unix millisecond; ``request`` the caller's `x-client-request-id`; ``answer`` our own id.
 
-    ``credential`` is the first 16 hex digits of the credential's SHA-256. The fields after it tell how a request
-    ended: ``usage`` is what it is billed at, None when it is not; ``reported`` says whether the caller was told;
-    ``tokens`` were handed to the connection.
+    ``credential`` is the first 16 hex digits of the credential's SHA-256; ``fields`` are the names of the request's
+    fields, ``roles`` those of its messages. The fields after them tell how a request ended: ``usage`` is what it is
+    billed at, None when it is not; ``reported`` says whether the caller was told; ``tokens`` were handed to the
+    connection.
     """
 
     event: Literal["arrived", "ended"]
@@ -37,6 +38,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     headers: tuple[str, ...]
     credential: str
+    fields: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
     status: int = 0
     ended: Ended | None = None
     usage: Usage | None = None

@@ -1,6 +1,5 @@
 """An answer in the anthropic_messages protocol: as one body, or as events."""
 
-import base64
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from deploy.demo.provider.answers import Answer, Block, Choice
 from deploy.demo.provider.ask import Ask
 from deploy.demo.provider.cues import Cues
 from deploy.demo.provider.frames import Frame, Stamp, frame
-from deploy.demo.provider.prose import digest_of
+from deploy.demo.provider.signatures import signature_of
 from libs.pricing import Usage
 
 _STOP: Final = {"stop": "end_turn", "stop_sequence": "stop_sequence", "length": "max_tokens", "tools": "tool_use"}
@@ -21,7 +20,7 @@ def body(ask: Ask, cues: Cues, answer: Answer, stamp: Stamp) -> bytes:
     choice = answer.choices[0]
     document = _message(ask, stamp)
     document["content"] = [_whole(block, place, stamp) for place, block in enumerate(choice.blocks)]
-    document |= _end(choice)
+    document |= _end(choice, cues)
     if cues.report != "never":
         document["usage"] = _input(answer.usage) | _output(answer.usage) | {"service_tier": "standard"}
     return msgspec.json.encode(document)
@@ -29,12 +28,8 @@ def body(ask: Ask, cues: Cues, answer: Answer, stamp: Stamp) -> bytes:
 
 def stream(ask: Ask, cues: Cues, answer: Answer, stamp: Stamp) -> list[Frame]:
     """Events. The first tells the input figures, the last but one repeats them with the final output."""
-    return list(_events(ask, cues, answer, stamp))
-
-
-def signature_of(thinking: str) -> str:
-    """What proves that a thinking block came from here unchanged."""
-    return base64.b64encode(digest_of("thinking", thinking)).decode()
+    frames = list(_events(ask, cues, answer, stamp))
+    return frames if cues.events == "on" else [_unnamed(frame) for frame in frames]
 
 
 def _events(ask: Ask, cues: Cues, answer: Answer, stamp: Stamp) -> Iterator[Frame]:
@@ -45,8 +40,14 @@ def _events(ask: Ask, cues: Cues, answer: Answer, stamp: Stamp) -> Iterator[Fram
     for place, block in enumerate(choice.blocks):
         yield from _block(block, place, stamp)
     final = {"usage": _input(answer.usage) | _output(answer.usage)} if reports else {}
-    yield frame({"type": "message_delta", "delta": _end(choice), **final}, "message_delta", usage=reports)
-    yield _event("message_stop")
+    yield frame({"type": "message_delta", "delta": _end(choice, cues), **final}, "message_delta", usage=reports)
+    if cues.done == "on":
+        yield _event("message_stop")
+
+
+def _unnamed(named: Frame) -> Frame:
+    """Without its `event:` line."""
+    return named._replace(data=named.data[named.data.index(b"data:") :])
 
 
 def _block(block: Block, place: int, stamp: Stamp) -> Iterator[Frame]:
@@ -114,8 +115,8 @@ def _parsed(arguments: str) -> Any:
         return {}
 
 
-def _end(choice: Choice) -> dict[str, Any]:
-    return {"stop_reason": _STOP[choice.finish], "stop_sequence": choice.stop}
+def _end(choice: Choice, cues: Cues) -> dict[str, Any]:
+    return {"stop_reason": cues.ended(_STOP[choice.finish]), "stop_sequence": choice.stop}
 
 
 def _input(usage: Usage) -> dict[str, Any]:

@@ -82,10 +82,24 @@ def _check(ask: Ask, cues: Cues, profile: Profile) -> None:
         raise Refusal(cues.status, cues.message, code=cues.code, retry_after=cues.retry_after)
     if cues.error_after is not None and not ask.stream:
         raise BadCue("error_after is for streams; a plain answer has status=")
+    if not ask.stream and (cues.start or cues.done == "off" or cues.events == "off"):
+        raise BadCue("start, done and events are for streams: [sim stream: …]")
+    if ask.protocol == OPENAI_CHAT and cues.events == "off":
+        raise BadCue("openai_chat has no event: lines")
+    if ask.protocol == ANTHROPIC_MESSAGES and (cues.calls or cues.reasoning == "alias"):
+        raise BadCue("calls and reasoning are habits of openai_chat")
     if ask.protocol == OPENAI_CHAT and cues.figures.cache_write_1h is not None:
         raise BadCue("openai_chat has no figure for cache_write_1h")
     if ask.protocol == OPENAI_CHAT and cues.figures.cache_write is not None and profile.cache_write is None:
         raise BadCue(f"{ask.provider!r} has no figure for cache_write")
+
+
+def count(ask: Ask, cues: Cues) -> Plan:
+    """The answer to a question for the size of a request. Raises the Refusal that a cue asks for."""
+    if cues.status is not None:
+        raise Refusal(cues.status, cues.message, code=cues.code, retry_after=cues.retry_after)
+    body = msgspec.json.encode({"input_tokens": ask.sizes.total})
+    return Plan(status=200, type=JSON, ending="done", steps=(Step(0, body),), length=len(body), wait=cues.delay)
 
 
 def _no_answer(ask: Ask, cues: Cues, profile: Profile, stamp: Stamp) -> Plan:
@@ -134,7 +148,7 @@ def _stream(ask: Ask, cues: Cues, profile: Profile, composed: Answer, stamp: Sta
         frames = frames[: max(limit, 0)]
     if ending == "error":
         frames.append(_error(ask, profile, stamp))
-    steps = line_ended(paced(frames, cues.first, cues.gap, cues.comments), cues.lines)
+    steps = line_ended(paced(frames, cues.start, cues.first, cues.gap, cues.comments), cues.lines)
     return Plan(
         status=200,
         type=SSE,

@@ -1,6 +1,8 @@
 """Words and token counts that depend on nothing but their input."""
 
 import hashlib
+import re
+from collections.abc import Sequence
 from itertools import chain, count, islice
 from typing import Any, Final
 
@@ -11,6 +13,7 @@ _STORY: Final = (
     "hurries because 世界 is wide enough for patient people who read, write, plant trees and answer 🙂 letters"
 )
 _VOCABULARY: Final = tuple(_STORY.split())
+_REMINDER: Final = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
 _ECHOED: Final = 8
 _LOOKED_AT: Final = 400
 _PIECE: Final = 5
@@ -46,11 +49,23 @@ def _tokens_of_part(part: Any) -> int:
     return len(msgspec.json.encode(part)) // 4
 
 
-def words(asked: str, seed: bytes, amount: int | None) -> tuple[str, ...]:
-    """An answer to ``asked``, one token each: first an echo of it, then a small story. 12 to 35 words unless told."""
-    echo = ["You", "said:", *(word[:24] for word in asked[:_LOOKED_AT].split()[:_ECHOED]), "—"]
+def echo(asked: str, results: Sequence[str]) -> tuple[str, ...]:
+    """How an answer begins: with what the tools have said, or else with what the user has."""
+    if not results:
+        return ("You", "said:", *_beginning(_REMINDER.sub(" ", asked)), "—")
+    first, *others = ((*_beginning(result), "—") for result in results)
+    return ("The", "tool", "said:", *first, *chain(*(("and:", *other) for other in others)))
+
+
+def _beginning(text: str) -> tuple[str, ...]:
+    return tuple(word[:24] for word in text[:_LOOKED_AT].split()[:_ECHOED])
+
+
+def words(echoed: tuple[str, ...], seed: bytes, amount: int | None) -> tuple[str, ...]:
+    """An answer, one token each: first an echo, then a small story. 12 to 35 words unless told, and the whole echo."""
     filler = (_VOCABULARY[(seed[n % 32] + n) % len(_VOCABULARY)] for n in count())
-    return spaced(islice(chain(echo, filler), 12 + seed[0] % 24 if amount is None else amount))
+    usual = max(12 + seed[0] % 24, len(echoed))
+    return spaced(islice(chain(echoed, filler), usual if amount is None else amount))
 
 
 def thoughts(seed: bytes, amount: int) -> tuple[str, ...]:
@@ -72,9 +87,10 @@ def example(schema: Any, seed: bytes, depth: int = 0) -> Any:
     """A value that fits a JSON schema: the required properties, or all when none is required."""
     if not isinstance(schema, dict):
         return None
-    if options := schema.get("enum"):
+    options = schema.get("enum") or [schema[key] for key in ("const",) if key in schema]
+    if isinstance(options, list) and options:
         return options[seed[depth] % len(options)]
-    kind = schema.get("type", "object" if "properties" in schema else "string")
+    kind = _kind(schema)
     if kind == "object":
         return _example_object(schema, seed, depth)
     if kind == "array":
@@ -83,8 +99,17 @@ def example(schema: Any, seed: bytes, depth: int = 0) -> Any:
     return plain.get(kind, _VOCABULARY[seed[depth] % len(_VOCABULARY)])
 
 
+def _kind(schema: dict[str, Any]) -> str:
+    """The type, or the first of several; what says none is an object when it has properties, else a string."""
+    kind = schema.get("type")
+    if isinstance(kind, list) and kind:
+        kind = kind[0]
+    return kind if isinstance(kind, str) else "object" if "properties" in schema else "string"
+
+
 def _example_object(schema: dict[str, Any], seed: bytes, depth: int) -> dict[str, Any]:
-    properties = schema.get("properties") or {}
-    if depth >= _MAX_DEPTH:
+    properties, required = schema.get("properties") or {}, schema.get("required")
+    if depth >= _MAX_DEPTH or not isinstance(properties, dict):
         return {}
-    return {name: example(properties.get(name), seed, depth + 1) for name in schema.get("required") or properties}
+    names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+    return {name: example(properties.get(name), seed, depth + 1) for name in names or properties}

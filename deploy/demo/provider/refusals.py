@@ -1,5 +1,6 @@
 """What a provider says instead of an answer, in the body shape of the protocol and the provider."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -45,6 +46,7 @@ class Refusal(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after: int | None = None,
+        details: Mapping[str, str] | None = None,
     ) -> None:
         self.status = status
         self.message = message or _SENTENCES.get(status, f"The request failed with status {status}.")
@@ -52,6 +54,7 @@ class Refusal(Exception):
         self.param = param
         self.code = code
         self.retry_after = retry_after
+        self.details = details
 
 
 def body_of(refusal: Refusal, protocol: Protocol, profile: Profile, request_id: str) -> bytes:
@@ -62,7 +65,9 @@ def body_of(refusal: Refusal, protocol: Protocol, profile: Profile, request_id: 
 def _document(refusal: Refusal, protocol: Protocol, profile: Profile, request_id: str) -> dict[str, Any]:
     status = refusal.status
     if protocol == ANTHROPIC_MESSAGES:
-        inner = {"type": _ANTHROPIC_TYPES.get(status, "api_error"), "message": refusal.message}
+        inner: dict[str, Any] = {"type": _ANTHROPIC_TYPES.get(status, "api_error"), "message": refusal.message}
+        if refusal.details is not None:
+            inner["details"] = refusal.details
         return {"type": "error", "error": inner, "request_id": request_id}
     code = refusal.code or profile.codes.get(status)
     if profile.error_body == "numbered":

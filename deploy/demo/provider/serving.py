@@ -5,6 +5,7 @@ from typing import Self
 
 import msgspec
 
+from deploy.demo.provider import outline
 from deploy.demo.provider.ask import Ask
 from deploy.demo.provider.caller import Call
 from deploy.demo.provider.frames import Stamp
@@ -25,6 +26,7 @@ class Serving:
 
     @classmethod
     def begin(cls, journal: Journal, call: Call, ask: Ask | None, planned: Plan, stamp: Stamp) -> Self:
+        seen = outline.of(call.body)
         arrived = Record(
             event="arrived",
             at=_now_ms(),
@@ -37,6 +39,8 @@ class Serving:
             stream=ask.stream if ask else False,
             headers=tuple(sorted(call.headers)),
             credential=call.fingerprint,
+            fields=seen.fields,
+            roles=seen.roles,
         )
         journal.write(arrived)
         return cls(journal, arrived, planned)

@@ -25,9 +25,11 @@ class Step(NamedTuple):
         return cls(delay, *frame)
 
 
-def paced(frames: Iterable[Frame], first: float, gap: float, comments: int) -> Iterator[Step]:
-    """``first`` seconds before the first token, ``gap`` before each other one. Comments come while the first is
-    waited for, evenly."""
+def paced(frames: Iterable[Frame], start: float, first: float, gap: float, comments: int) -> Iterator[Step]:
+    """``start`` seconds before anything, ``first`` before the first token, ``gap`` before each other one. Comments
+    come while the first is waited for, evenly."""
+    if start:
+        yield Step(start, b"")
     waiting = True
     for frame in frames:
         if waiting and frame.tokens:
@@ -88,7 +90,9 @@ def _sum(run: list[Step]) -> Step:
 
 
 def _split(step: Step, size: int) -> Iterator[Step]:
-    """Pieces of ``size`` bytes. What the step carries has arrived with the last of them."""
+    """Pieces of ``size`` bytes. What the step carries has arrived with the last of them. A pause stays one."""
+    if not step.data:
+        yield step
     starts = range(0, len(step.data), size)
     for start in starts:
         piece, delay = step.data[start : start + size], step.delay if start == 0 else 0

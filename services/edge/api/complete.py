@@ -6,12 +6,13 @@ from aiohttp import web
 
 from libs.contracts import dispatch
 from libs.contracts.catalog import Model
-from libs.errors import InvalidRequest, ModelNotFound, RequestTooLarge
+from libs.errors import ModelNotFound
 from libs.protocols import Protocol
 from libs.runtime.app import REQUEST_ID, note
 from libs.runtime.clock import now_ms
 from libs.runtime.holds import Ended
 from services.edge import ask as asking
+from services.edge.api import body as packed
 from services.edge.ask import Ask
 from services.edge.callers import Caller
 from services.edge.head import Head, look
@@ -33,7 +34,7 @@ async def complete(request: web.Request, protocol: Protocol) -> web.StreamRespon
     settings, request_id, accepted_at = request.app[SETTINGS], request[REQUEST_ID], now_ms()
     caller = await request.app[CALLERS].identify(request)
     note(request, org=caller.org, key=caller.key)
-    body = await _body(request, settings.max_body_bytes)
+    body = await packed.read(request, settings.max_body_bytes)
     head = look(body, protocol)
     model = find_model(request, head.model)
     note(request, model=model.id, stream=head.stream)
@@ -53,15 +54,6 @@ def find_model(request: web.Request, name: str) -> Model:
     if model is None:
         raise ModelNotFound(f"There is no model {name[:100]!r} here; see GET /v1/models.", param="model")
     return model
-
-
-async def _body(request: web.Request, limit: int) -> bytes:
-    if (request.content_length or 0) > limit:
-        raise RequestTooLarge(f"The request body is larger than {limit} bytes.")
-    body = await request.read()
-    if not body:
-        raise InvalidRequest("The request has no body: send a JSON object.")
-    return body
 
 
 def _seal(request: web.Request, admitted: _Admitted) -> str:

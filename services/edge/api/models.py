@@ -4,6 +4,8 @@ from aiohttp import web
 
 from libs.contracts.catalog import Model
 from libs.errors import InvalidRequest, NotFound
+from libs.protocols import ANTHROPIC_MESSAGES
+from libs.runtime.app import CALLERS_PROTOCOL
 from services.edge import listing
 from services.edge.parts import SHELF
 
@@ -27,9 +29,8 @@ async def list_models(request: web.Request) -> web.Response:
 
 @routes.get("/v1/models/{id}")
 async def show_model(request: web.Request) -> web.Response:
-    model = _find(request)
     shape = listing.anthropic_model if _asks_as_anthropic(request) else listing.openai_model
-    return web.json_response(shape(model))
+    return web.json_response(shape(_find(request)))
 
 
 def _find(request: web.Request) -> Model:
@@ -41,7 +42,11 @@ def _find(request: web.Request) -> Model:
 
 
 def _asks_as_anthropic(request: web.Request) -> bool:
-    return "anthropic-version" in request.headers or "x-api-key" in request.headers
+    """Whether they do; if so, errors are in their shape too."""
+    asks = "anthropic-version" in request.headers or "x-api-key" in request.headers
+    if asks:
+        request[CALLERS_PROTOCOL] = ANTHROPIC_MESSAGES
+    return asks
 
 
 def _limit(request: web.Request) -> int:

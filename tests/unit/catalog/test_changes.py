@@ -25,5 +25,10 @@ def test_a_change_of_an_offer_is_a_change_of_its_model() -> None:
     assert changes_of(read(SHELF), after) == Changes(changed=("acme-one",))
 
 
+def test_a_change_of_what_an_endpoint_takes_is_a_change_of_the_models_behind_it() -> None:
+    after = read(edited('upstream_model = "acme-one"', 'upstream_model = "acme-one"\nprofile = { top_k = true }'))
+    assert changes_of(read(SHELF), after) == Changes(changed=("acme-one",))
+
+
 def test_a_provider_that_moved_is_told() -> None:
     assert changes_of(read(SHELF), read(edited("example/v1", "example/v2"))) == Changes(providers=("acme",))

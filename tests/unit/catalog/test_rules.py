@@ -186,13 +186,14 @@ def test_a_disabled_model_is_checked_and_not_sold() -> None:
     assert mistakes_of(edited("8_000", "0", disabled))[0].path == "models.acme-one.max_output_tokens"
 
 
-def test_a_model_is_callable_in_the_protocols_of_its_offers_only() -> None:
+def test_a_model_is_callable_in_both_protocols_whatever_its_offers_speak() -> None:
     (model,) = read(SHELF).models
-    assert model.protocols == ("openai_chat",)
+    assert model.protocols == ("anthropic_messages", "openai_chat")
+    assert read(SHELF).offers[0].protocol == "openai_chat"
     spoken = "[providers.acme.protocols.anthropic_messages]\nbase_url = 'http://127.0.0.1:9'\nauth = 'x-api-key'\n"
     both = edited('owned_by = "acme"', 'owned_by = "acme"\nprotocol = "anthropic_messages"', SHELF + spoken)
     snapshot = read(both)
-    assert snapshot.models[0].protocols == ("anthropic_messages",)
+    assert snapshot.models[0].protocols == ("anthropic_messages", "openai_chat")
     assert snapshot.offers[0].protocol == "anthropic_messages"
     assert snapshot.providers[0].auth["anthropic_messages"] == "x-api-key"
 
@@ -228,6 +229,5 @@ def test_the_shelf_of_this_repository_may_be_published_and_sells_what_the_docume
         "qwen": "DASHSCOPE_API_KEY",
         "zhipu": "ZHIPU_API_KEY",
     }
-    assert {model.id for model in snapshot.models if model.protocols != ("openai_chat",)} == {
-        "claude-sonnet-4-20250514"
-    }
+    assert {model.protocols for model in snapshot.models} == {("anthropic_messages", "openai_chat")}
+    assert {offer.model for offer in snapshot.offers if offer.protocol != "openai_chat"} == {"claude-sonnet-4-20250514"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from libs import errors
 from libs.errors import UnsupportedParameter
 from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, PROTOCOLS, Protocol
 from services.edge.head import Head, look
@@ -17,13 +18,19 @@ def body(**fields: Any) -> bytes:
 
 
 def seen(protocol: Protocol = OPENAI_CHAT, **fields: Any) -> Head:
-    return look(body(**fields), protocol)
+    """Messages callers must name a length."""
+    cap = {"max_tokens": 5} if protocol == ANTHROPIC_MESSAGES else {}
+    return look(body(**{**cap, **fields}), protocol)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_model_and_messages_are_enough(protocol: Protocol) -> None:
-    found = seen(protocol)
+def test_a_model_and_messages_are_enough() -> None:
+    found = seen()
     assert (found.model, found.stream, found.choices, found.output_cap) == ("m", False, 1, None)
+
+
+def test_messages_callers_name_a_length_too() -> None:
+    found = seen(ANTHROPIC_MESSAGES, max_tokens=7)
+    assert (found.model, found.stream, found.choices, found.output_cap) == ("m", False, 1, 7)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -120,7 +127,8 @@ def test_names_are_read_through_their_escapes() -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_input_bound_is_never_below_the_bytes(protocol: Protocol) -> None:
-    small, large = body(), body(messages=[*MESSAGES, {"role": "user", "content": "日本" * 1000}])
+    small = body(max_tokens=5)
+    large = body(max_tokens=5, messages=[*MESSAGES, {"role": "user", "content": "日本" * 1000}])
     assert look(small, protocol).input_bound == len(small) + 16
     assert look(large, protocol).input_bound == len(large) + 32
 
@@ -169,9 +177,11 @@ def test_what_is_only_named_is_counted_as_more_than_its_name(part: dict[str, Any
         [{"type": "function", "function": {"name": "f"}}],
         [{"type": "custom", "name": "f"}],
         [{"type": "bash_20250124"}, {"type": "text_editor_20250728"}, {"type": "computer_20250124"}, {"type": None}],
+        [{"type": "web_search_20250305"}, {"name": "f"}],
+        [{"type": "function"}, {"type": "web_search"}],
     ],
 )
-def test_tools_that_cost_only_tokens_pass(protocol: Protocol, tools: object) -> None:
+def test_a_tool_of_the_caller_s_own_lets_the_request_pass(protocol: Protocol, tools: object) -> None:
     found = seen(protocol, tools=tools, enable_search=False, web_search_options=None, mcp_servers=[])
     assert found.model == "m"
 
@@ -180,10 +190,6 @@ def test_tools_that_cost_only_tokens_pass(protocol: Protocol, tools: object) -> 
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{"name": "f"}, {"type": "web_search_20250305"}]}, "tools"),
-        ({"tools": [{"type": "web_search"}]}, "tools"),
-        ({"tools": [{"type": "code_execution_20250522"}]}, "tools"),
-        ({"tools": [{"type": ""}]}, "tools"),
         ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
         ({"enable_search": True}, "enable_search"),
         ({"mcp_servers": [{"type": "url"}]}, "mcp_servers"),
@@ -199,3 +205,41 @@ def test_names_of_references_cannot_be_hidden_by_escapes() -> None:
     plain = b'{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"u"}}]}]}'
     hidden = plain.replace(b"image_url", rb"im\u0061ge\u005Furl")
     assert look(hidden, OPENAI_CHAT).input_bound >= look(plain, OPENAI_CHAT).input_bound
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("kinds", "name"),
+    [
+        (["web_search_20250305"], "web_search"),
+        (["web_search"], "web_search"),
+        (["web_fetch_20250910", "web_search_20250305"], "web_fetch"),
+        (["code_execution_20250522"], "code_execution"),
+        (["tool_search_tool_regex_20251119"], "tool_search_tool_regex"),
+        (["mcp_toolset"], "mcp_toolset"),
+        (["builtin_function"], "builtin_function"),
+        ([""], "''"),
+        (["no name\n"], "'no name\\n'"),
+    ],
+)
+def test_only_server_tools_are_refused_by_name(protocol: Protocol, kinds: list[str], name: str) -> None:
+    """A model that was promised a search and gets none invents its results; Claude Code shows this 400 instead."""
+    with pytest.raises(UnsupportedParameter) as caught:
+        seen(protocol, tools=[{"type": kind, "name": "x"} for kind in kinds])
+    assert caught.value.message == f"server tool {name} is not supported by this model"
+    assert caught.value.param == "tools"
+    assert json.loads(errors.body_of(caught.value, ANTHROPIC_MESSAGES, "r"))["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "id": "t"}, {}, False, ""])
+def test_a_thread_is_refused_with_the_word_at_which_sdks_fall_back(thread: object) -> None:
+    with pytest.raises(UnsupportedParameter) as caught:
+        seen(ANTHROPIC_MESSAGES, thread=thread)
+    inner = json.loads(errors.body_of(caught.value, ANTHROPIC_MESSAGES, "r"))["error"]
+    assert inner["details"] == {"error_code": "thread_unsupported_request"}
+    assert (inner["type"], caught.value.param) == ("invalid_request_error", "thread")
+
+
+def test_no_thread_is_no_mistake() -> None:
+    assert seen(ANTHROPIC_MESSAGES, thread=None).model == "m"
+    assert seen(OPENAI_CHAT, thread={"type": "create"}).model == "m"

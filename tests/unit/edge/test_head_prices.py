@@ -11,7 +11,8 @@ from services.edge.head import ANY_NUMBER, look
 
 
 def body(content: Any = "hello", **fields: Any) -> bytes:
-    return json.dumps({"model": "m", "messages": [{"role": "user", "content": content}], **fields}).encode()
+    messages = [{"role": "user", "content": content}]
+    return json.dumps({"model": "m", "max_tokens": 5, "messages": messages, **fields}).encode()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -20,7 +21,7 @@ def body(content: Any = "hello", **fields: Any) -> bytes:
     [
         {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 20}]},
         {"tools": [{"type": "code_execution_20250522", "name": "x"}]},
-        {"tools": [{"type": "function"}, {"type": "web_search"}]},
+        {"tools": [{"type": "function"}, {"type": "web_search"}], "enable_search": True},
         {"web_search_options": {}},
         {"web_search_options": {"search_context_size": "low"}},
         {"enable_search": True},

@@ -14,7 +14,7 @@ from services.edge.head import look
 from tests.fixtures.strategies import json_values, thorough
 
 both = pytest.mark.parametrize("protocol", PROTOCOLS)
-GOOD: Final = b'{"model":"m","messages":[{"role":"user","content":"Hi"}]'
+GOOD: Final = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"Hi"}]'
 COUNTS: Final = {OPENAI_CHAT: ("max_tokens", "max_completion_tokens", "n"), ANTHROPIC_MESSAGES: ("max_tokens",)}
 NOT_COUNTS: Final = ["true", "false", '"10"', "-1", "0", "10.0", "10.5", "1e3", "1e400", str(2**63), str(2**300)]
 NOT_COUNTS_EITHER: Final = [str((1 << 31) + 1), "[]", "{}", '""', "9" * 5000, "-0"]
@@ -26,8 +26,7 @@ def refused(body: bytes, protocol: Protocol) -> InvalidRequest:
     error = caught.value
     assert type(error) is InvalidRequest
     assert errors.status_of(error, protocol) == 400
-    assert error.message[0].isupper()
-    assert error.message.endswith(".")
+    assert error.message.endswith(": Field required") or (error.message[0].isupper() and error.message.endswith("."))
     assert len(error.message) < 300
     assert json.loads(errors.body_of(error, protocol, "req_1"))["error"]["message"] == error.message
     return error
@@ -37,19 +36,37 @@ def with_field(name: str, value: str) -> bytes:
     return GOOD + f',"{name}":{value}}}'.encode()
 
 
-@both
-@pytest.mark.parametrize("name", ["model", "messages"])
-def test_a_missing_field_is_named(protocol: Protocol, name: str) -> None:
-    fields = {"model": "m", "messages": [{"role": "user"}]}
+@pytest.mark.parametrize(
+    ("protocol", "name", "message"),
+    [
+        (OPENAI_CHAT, "model", "Missing required field: model."),
+        (OPENAI_CHAT, "messages", "Missing required field: messages."),
+        (ANTHROPIC_MESSAGES, "model", "model: Field required"),
+        (ANTHROPIC_MESSAGES, "messages", "messages: Field required"),
+        (ANTHROPIC_MESSAGES, "max_tokens", "max_tokens: Field required"),
+    ],
+)
+def test_a_missing_field_is_named_in_the_words_of_the_protocol(protocol: Protocol, name: str, message: str) -> None:
+    fields = {"model": "m", "messages": [{"role": "user"}], "max_tokens": 5}
     del fields[name]
     error = refused(json.dumps(fields).encode(), protocol)
-    assert (error.message, error.param) == (f"Missing required field: {name}.", name)
+    assert (error.message, error.param) == (message, name)
+
+
+def test_messages_callers_cannot_leave_the_length_to_us_with_null() -> None:
+    assert refused(with_field("max_tokens", "null"), ANTHROPIC_MESSAGES).param == "max_tokens"
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", '"5"', "true"])
+def test_top_k_of_messages_is_a_whole_number_from_zero(value: str) -> None:
+    assert refused(with_field("top_k", value), ANTHROPIC_MESSAGES).param == "top_k"
+    assert look(with_field("top_k", value), OPENAI_CHAT).model == "m"
 
 
 @both
 @pytest.mark.parametrize("value", ["[]", "null", "{}", '"Hi"', "true", "5", '["Hi"]', "[null]", "[[]]", "[5]"])
 def test_messages_of_another_kind_are_refused(protocol: Protocol, value: str) -> None:
-    error = refused(b'{"model":"m","messages":%b}' % value.encode(), protocol)
+    error = refused(b'{"model":"m","max_tokens":5,"messages":%b}' % value.encode(), protocol)
     assert error.param is not None
     assert error.param.startswith("messages")
     assert "messages" in error.message
@@ -192,7 +209,8 @@ NAMES = ["model", "messages", "stream", "stream_options", "max_tokens", "max_com
 )
 @thorough
 def test_any_json_at_all_is_a_request_or_a_400(fields: dict[str, Any], fill: bool, protocol: Protocol) -> None:
-    good = {"model": "m", "messages": [{"role": "user", "content": fields}]} if fill else {}
+    message = {"role": "user", "content": fields}
+    good = {"model": "m", "max_tokens": 5, "messages": [message]} if fill else {}
     body = json.dumps({**good, **fields}).encode()
     try:
         found = look(body, protocol)

@@ -27,6 +27,7 @@ TABLE = [
     Row(errors.InvalidRequest, 400, 400, BAD, None, BAD),
     Row(errors.ModelNotFound, 400, 400, BAD, "model_not_found", BAD),
     Row(errors.UnsupportedParameter, 400, 400, BAD, "unsupported_parameter", BAD),
+    Row(errors.ContextTooLong, 400, 400, BAD, "context_length_exceeded", BAD),
     Row(errors.ProtocolNotOffered, 400, 400, BAD, "protocol_not_offered", BAD),
     Row(errors.AuthenticationFailed, 401, 401, BAD, "invalid_api_key", "authentication_error", should_retry=False),
     Row(
@@ -102,6 +103,13 @@ def test_an_error_does_not_share_its_extra_with_the_caller() -> None:
     error = errors.InsufficientBalance("No.", extra=extra)
     extra["a"] = 2
     assert error.extra == {"a": 1}
+
+
+def test_a_provider_s_code_is_shown_to_openai_callers_and_kept_nowhere_else() -> None:
+    error = errors.InvalidRequest("No.", provider_code="1210")
+    assert json.loads(errors.body_of(error, OPENAI_CHAT, "r"))["error"]["code"] == "1210"
+    assert b"1210" not in errors.body_of(error, ANTHROPIC_MESSAGES, "r")
+    assert error.code is None
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

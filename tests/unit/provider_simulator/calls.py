@@ -12,6 +12,7 @@ from libs.sse import Event, Reader
 CHAT: Final = "/deepseek/chat/completions"
 QWEN: Final = "/qwen/v1/chat/completions"
 GLM: Final = "/zhipu/chat/completions"
+PLAIN: Final = "/somebody/v1/chat/completions"
 MESSAGES: Final = "/anthropic/v1/messages"
 BOTH: Final = (CHAT, MESSAGES)
 HEADERS: Final = {

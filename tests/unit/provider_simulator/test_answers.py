@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.demo.provider.messages_answers import signature_of
+from deploy.demo.provider.signatures import signature_of
 from libs.pricing import Usage
 from tests.unit.provider_simulator.calls import (
     BOTH,
     CHAT,
     MESSAGES,
+    PLAIN,
     QWEN,
     WITH_USAGE,
     document,
@@ -193,7 +194,7 @@ def test_calls_of_the_same_tool_are_kept_apart_in_a_stream() -> None:
 def test_a_forced_tool_is_called_without_a_cue() -> None:
     tools = tools_for(CHAT, "a", "b")
     named = {"type": "function", "function": {"name": "b"}}
-    choice = document(planned(CHAT, tools=tools, tool_choice=named))["choices"][0]
+    choice = document(planned(PLAIN, tools=tools, tool_choice=named))["choices"][0]
     assert (choice["message"]["tool_calls"][0]["function"]["name"], choice["finish_reason"]) == ("b", "tool_calls")
     message = document(planned(MESSAGES, tools=tools_for(MESSAGES, "a"), tool_choice={"type": "any"}))
     assert message["content"][0]["name"] == "a"
@@ -205,7 +206,6 @@ def test_a_cue_is_obeyed_once_in_a_conversation(path: str) -> None:
     answered = [cue, {"role": "assistant", "content": "Hi."}, {"role": "user", "content": "And now?"}]
     assert planned(path, messages=[cue]).status == 500
     assert planned(path, messages=answered).status == 200
-    assert planned(path, messages=[*answered, {"role": "system", "content": "[sim: status=501]"}]).status == 200
 
 
 def test_a_tools_result_gets_a_text() -> None:
@@ -215,8 +215,36 @@ def test_a_tools_result_gets_a_text() -> None:
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": "12 degrees"},
     ]
-    choice = document(planned(CHAT, messages=turns, tools=tools_for(CHAT, "a")))["choices"][0]
+    choice = document(planned(PLAIN, messages=turns, tools=tools_for(PLAIN, "a")))["choices"][0]
     assert (choice["finish_reason"], choice["message"].get("tool_calls")) == ("stop", None)
+    assert choice["message"]["content"].startswith("The tool said: 12 degrees —")
+    turns = [
+        turns[0],
+        {"role": "assistant", "content": [{"type": "tool_use", "id": i, "name": "a", "input": {}} for i in "xy"]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "x", "content": "12 degrees"},
+                {"type": "tool_result", "tool_use_id": "y", "content": [{"type": "text", "text": "rain"}]},
+                {"type": "text", "text": "Tool loaded."},
+            ],
+        },
+    ]
+    [block] = document(planned(MESSAGES, messages=turns, tools=tools_for(MESSAGES, "a")))["content"]
+    assert block["text"].startswith("The tool said: 12 degrees — and: rain —")
+
+
+@pytest.mark.parametrize("path", [PLAIN, MESSAGES])
+def test_a_cue_beside_a_reminder_is_obeyed_and_the_reminder_is_not_quoted(path: str) -> None:
+    parts = [
+        {"type": "text", "text": "<system-reminder>\nBe brief.\n</system-reminder>"},
+        {"type": "text", "text": "Go [sim: tools=a*]"},
+    ]
+    turns = [{"role": "user", "content": parts}]
+    called = document(planned(path, messages=turns, tools=tools_for(path, "a_rather_long_name", "b")))
+    assert "a_rather_long_name" in str(called)
+    parts[1]["text"] = "Go"
+    assert "You said: Go —" in str(document(planned(path, messages=turns)))
 
 
 def test_a_conversation_is_cached_from_its_second_turn_on() -> None:
@@ -244,7 +272,6 @@ def test_messages_are_cached_where_they_are_marked() -> None:
     [
         ({"model": "deepseek-reasoner"}, True),
         ({"thinking": {"type": "enabled"}}, True),
-        ({"enable_thinking": True}, True),
         ({"reasoning_effort": "low"}, True),
         ({"model": "deepseek-reasoner", "thinking": {"type": "disabled"}}, False),
         ({}, False),
@@ -257,8 +284,17 @@ def test_thinking_is_on_when_it_is_switched_on(switch: dict[str, Any], thinks: b
     assert bool(plan.usage.reasoning) == thinks
 
 
+@pytest.mark.parametrize("thinks", [True, False])
+def test_qwen_thinks_when_its_own_switch_says_so(thinks: bool) -> None:
+    plan = planned(QWEN, enable_thinking=thinks, stream=True)
+    assert plan.usage is not None
+    assert bool(plan.usage.reasoning) == thinks
+
+
 def test_thinking_is_signed() -> None:
-    thinking, _ = document(planned(MESSAGES, thinking={"type": "enabled", "budget_tokens": 2000}))["content"]
+    thinking, _ = document(planned(MESSAGES, max_tokens=3000, thinking={"type": "enabled", "budget_tokens": 2000}))[
+        "content"
+    ]
     assert thinking["signature"] == signature_of(thinking["thinking"]) != signature_of("else")
 
 

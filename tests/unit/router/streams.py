@@ -9,6 +9,7 @@ from libs.contracts.dispatch import Dispatch
 from services.router.chat_passage import ChatPassage
 from services.router.messages_passage import MessagesPassage
 from services.router.passage import Passage
+from services.router.telling import SameChat, SameMessages
 from tests.fixtures.samples import NOW_MS, order
 
 USAGE: Final = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -93,11 +94,13 @@ def _carry(passage: Passage, chunks: Iterable[bytes]) -> Iterable[bytes]:
 
 
 def chat(*pieces: bytes, **changes: Any) -> Carried:
-    return Carried(ChatPassage(chat_order(**changes), NOW_MS), pieces)
+    order_ = chat_order(**changes)
+    return Carried(ChatPassage(order_, SameChat(order_, NOW_MS)), pieces)
 
 
 def messages(*pieces: bytes, **changes: Any) -> Carried:
-    return Carried(MessagesPassage(messages_order(**changes), NOW_MS), pieces)
+    order_ = messages_order(**changes)
+    return Carried(MessagesPassage(order_, SameMessages(order_, NOW_MS)), pieces)
 
 
 def chat_order(**changes: Any) -> Dispatch:

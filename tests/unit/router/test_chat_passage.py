@@ -17,7 +17,7 @@ LAST = chunk(usage=USAGE)
 def test_an_answer_passes_byte_for_byte_up_to_its_end() -> None:
     found = chat(TEXT, LAST, DONE)
     assert found.raw == TEXT
-    assert found.passage.closing() == DONE
+    assert found.passage.closing(Usage()) == DONE
     assert (found.passage.complete, found.passage.final, found.passage.failure) == (True, True, None)
     assert found.passage.usage == Usage(input=10, output=5)
     assert found.passage.delivered == len("Hello wörld".encode())
@@ -104,11 +104,19 @@ def test_the_answer_ends_at_done() -> None:
     assert found.passage.stop_reading
 
 
-@pytest.mark.parametrize("word", ["network_error", "insufficient_system_resource"])
-def test_a_provider_s_word_for_a_break_is_a_failure(word: str) -> None:
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("network_error", errors.UpstreamFailed),
+        ("insufficient_system_resource", errors.Overloaded),
+        ("abort", errors.UpstreamFailed),
+    ],
+)
+def test_s_network_error_finish_a_provider_s_word_for_a_break_is_a_failure(
+    word: str, kind: type[errors.GatewayError]
+) -> None:
     found = chat(chunk(delta(content="Hel")), chunk(delta(finish=word)), DONE)
-    assert isinstance(found.passage.failure, errors.UpstreamFailed)
-    assert word in found.passage.failure.message
+    assert isinstance(found.passage.failure, kind)
     assert found.raw == chunk(delta(content="Hel"))
     assert not found.passage.complete
 
@@ -142,9 +150,8 @@ def test_a_name_is_found_however_it_is_written(escaped: bytes) -> None:
 
 def test_a_name_inside_the_answer_is_the_answer_s_own() -> None:
     arguments = json.dumps({"model": "deepseek-v3", "x": '"model":"deepseek-v3"'})
-    calls = [{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": arguments}}]
-    odd = [{"index": 0, "function": {"name": "f", "arguments": {"model": "deepseek-v3"}}}]
-    for said in ({"tool_calls": calls}, {"tool_calls": odd}, {"content": arguments}, {"model": "deepseek-v3"}):
+    calls = [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": arguments}}]
+    for said in ({"tool_calls": calls}, {"content": arguments}, {"model": "deepseek-v3"}):
         document = {"choices": [delta(**said)], "id": "1", "model": "deepseek-v3"}
         found = chat(b"data: " + json.dumps(document).encode() + b"\n\n")
         assert found.documents == [{**document, "model": "deepseek-chat"}]

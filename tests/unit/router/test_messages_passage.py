@@ -17,7 +17,7 @@ TOOL = happening("content_block_start", index=1, content_block={"type": "tool_us
 def test_an_answer_passes_byte_for_byte_up_to_its_last_figures() -> None:
     found = messages(MESSAGES_TEXT, STOPPED, STOP)
     assert found.raw.startswith(MESSAGES_TEXT)
-    assert found.passage.closing() == STOP
+    assert found.passage.closing(Usage()) == STOP
     assert (found.passage.complete, found.passage.final, found.passage.failure) == (True, True, None)
     assert found.passage.usage == USED
     assert found.passage.delivered == len("Hello wörld".encode())

@@ -14,7 +14,7 @@ from services.router.record import End
 from tests.fixtures.samples import HOLD_SECRET, NOW_MS, USAGE, hold, order, price, shelf
 from tests.fixtures.strategies import prices, quick, usages
 
-CHOSEN = choose(shelf(), "deepseek-chat", "openai_chat", lambda _: "key", "")
+CHOSEN = choose(shelf(), "deepseek-chat", lambda _: "key", "")
 
 
 def ended(outcome: Outcome = "usage", used: Usage = USAGE, sold: Price | None = None) -> usage.UsageEvent:

@@ -20,7 +20,8 @@ MESSAGES = b'"messages":[{"role":"user","content":"Hi"}]'
 
 
 def sent(body: bytes, **changes: Any) -> bytes:
-    return rewrite.request(body, order(**changes), OFFER)
+    asked = order(**changes)
+    return rewrite.request(body, asked, OFFER, stream=asked.stream)[0]
 
 
 def fields(body: bytes, **changes: Any) -> dict[str, Any]:

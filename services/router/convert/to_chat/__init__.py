@@ -1,0 +1,1 @@
+"""An anthropic_messages request as an openai_chat request. Pure."""

@@ -1,0 +1,1 @@
+"""An openai_chat request as an anthropic_messages request. Pure."""

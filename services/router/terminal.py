@@ -1,0 +1,89 @@
+"""The end of one request as it is recorded: what was seen on the way, and the commit without which there is no end."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from libs.contracts import usage
+from libs.contracts.dispatch import Dispatch
+from libs.errors import Unavailable
+from libs.pricing import Usage
+from libs.runtime.clock import now_ms
+from services.router import meter, record
+from services.router.passage import Passage
+from services.router.spool import Spool, SpoolFailed
+
+log = structlog.get_logger()
+
+NOT_KEPT: Final = "The answer could not be recorded, so it cannot be given; it was not charged."
+
+
+class NotKept(Unavailable):
+    """The terminal record could not be written: the start record stands."""
+
+
+class Terminal:
+    """Facts for the terminal record, and ``cost``: nano-USD the hold is settled with, 0 until there is a record."""
+
+    def __init__(self, order: Dispatch, started: usage.UsageEvent, spool: Spool, body_bytes: int) -> None:
+        self.cost = 0
+        self.recorded = False
+        self.status = 0
+        self.first_token_at: int | None = None
+        self.upstream_id: str | None = None
+        self.client_gone = False
+        self._order = order
+        self._started = started
+        self._spool = spool
+        self._body_bytes = body_bytes
+
+    def charged(self, passage: Passage) -> tuple[usage.Outcome, Usage]:
+        """What a stream is charged: the provider's last word, else nothing, else an estimate of what was delivered."""
+        if passage.final and passage.usage is not None:
+            return "usage", passage.usage
+        got_nothing = not self._order.stream and not passage.complete
+        if passage.delivered == 0 or got_nothing:
+            return "void", Usage()
+        return "estimated", self.estimate(passage.usage, passage.delivered)
+
+    def estimate(self, known: Usage | None, delivered: int) -> Usage:
+        guess = meter.estimate(known, self._body_bytes, delivered)
+        return Usage(
+            input=min(guess.input, self._order.input_bound),
+            cache_read=guess.cache_read,
+            cache_write=guess.cache_write,
+            cache_write_1h=guess.cache_write_1h,
+            output=min(guess.output, self._order.output_cap * self._order.choices),
+        )
+
+    async def void(self, reason: str) -> None:
+        """Nothing is owed. Raises NotKept."""
+        await self.record("void", reason, Usage())
+
+    async def record(self, outcome: usage.Outcome, reason: str, used: Usage) -> None:
+        """Commits the terminal record. The caller sees no end before this returns. Raises NotKept."""
+        how = record.End(
+            outcome=outcome,
+            reason=reason,
+            usage=used,
+            status=self.status,
+            ended_at=now_ms(),
+            first_token_at=self.first_token_at,
+            upstream_id=self.upstream_id,
+            client_gone=self.client_gone,
+        )
+        ended = record.end(self._started, self._order, how)
+        self.recorded, self.cost = True, min(ended.cost, self._order.hold.amount)
+        committing = asyncio.ensure_future(self._spool.finish(self._order.request_id, usage.encode_event(ended)))
+        try:
+            await asyncio.shield(committing)
+        except asyncio.CancelledError:  # the writer has the record already: whether it could keep it decides the cost
+            await asyncio.wait({committing})
+            if committing.exception() is not None:
+                self.cost = 0
+            raise
+        except SpoolFailed as error:
+            self.cost = 0
+            log.error("spool_failed", error=str(error))  # noqa: TRY400 - a full disk is not a bug
+            raise NotKept(NOT_KEPT) from error
