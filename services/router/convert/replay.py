@@ -78,7 +78,7 @@ def _keys(text: str, call_ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def _fits(found: tuple[Signed, ...], text: str) -> bool:
-    return True
+    return sum(part.chars for part in found) == len(text)
 
 
 def _cut(text: str, found: tuple[Signed, ...]) -> list[dict[str, Any]]:
