@@ -1,7 +1,7 @@
 # Everything this repository can do. Needs python3 (3.11 or newer) and make; everything else is fetched into the checkout.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help bench up down status clean check fmt test e2e migrate docs lock image venv
+.PHONY: help bench bench-convert test-agents up down status clean check fmt test e2e migrate docs lock image venv
 
 BIN := .venv/bin
 ANY_PYTHON := $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-h
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9_-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9_-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "TOKENOUTPUT_RUN_DIR (.run) and TOKENOUTPUT_PORT_BASE (25600) choose the stack; several can run side by side."
 
@@ -58,6 +58,9 @@ e2e: venv ## Only the tests that call a whole running gateway
 
 bench: up ## What the gateway adds to a call, as ratios against the simulated provider alone
 	@set -a && . $${TOKENOUTPUT_RUN_DIR:-.run}/env && exec $(BIN)/python -m tests.bench
+
+bench-convert: venv ## What conversion costs: microseconds per request and per chunk of a stream
+	$(BIN)/python -m tests.bench.convert
 
 docs: venv ## Write the pages that are made from the code
 	$(BIN)/tokenoutput settings >docs/configuration.md

@@ -9,11 +9,10 @@ from typing import Any, Final
 from libs import sse
 from libs.contracts.dispatch import Dispatch
 from libs.contracts.profile import GENERIC, Profile
-from libs.errors import UpstreamFailed
-from libs.pricing import Usage
+from libs.errors import GatewayError, UpstreamFailed
 from services.router import meter, refusals
 from services.router.chat_wire import Choice, Chunk, Delta, decoder
-from services.router.passage import NO_ANSWER, Passage, id_of
+from services.router.passage import NO_ANSWER, NO_USAGE, Passage, id_of
 from services.router.raws import UNREADABLE, read, size_of
 from services.router.telling import Telling
 
@@ -41,6 +40,8 @@ class ChatPassage(Passage):
             return self._seen(event.data, chunk)
         except UNREADABLE:
             return self._fail(UpstreamFailed(NO_ANSWER))
+        except GatewayError as error:
+            return self._fail(error)
 
     def _seen(self, data: bytes, chunk: Chunk) -> bytes:
         self.upstream_id = self.upstream_id or id_of(chunk.id)
@@ -64,7 +65,7 @@ class ChatPassage(Passage):
     def _meter(self, figures: dict[str, Any]) -> None:
         """Figures that are all zero are none: they neither replace real ones nor make an answer free."""
         used = meter.of_chat(figures)
-        if used != Usage():
+        if used != NO_USAGE:
             self.usage, self.final = used, True
 
 

@@ -7,11 +7,10 @@ Rules: `message_start` has the input's figures, `message_delta` the cumulative o
 from libs import sse
 from libs.contracts.dispatch import Dispatch
 from libs.contracts.profile import GENERIC, Profile
-from libs.errors import UpstreamFailed
-from libs.pricing import Usage
+from libs.errors import GatewayError, UpstreamFailed
 from services.router import meter
 from services.router.messages_wire import Happening, Part, decoder
-from services.router.passage import NO_ANSWER, Passage, id_of
+from services.router.passage import NO_ANSWER, NO_USAGE, Passage, id_of
 from services.router.raws import UNREADABLE, read, size_of
 from services.router.telling import Telling
 
@@ -32,6 +31,8 @@ class MessagesPassage(Passage):
             return self._seen(event.data, seen)
         except UNREADABLE:
             return self._fail(UpstreamFailed(NO_ANSWER))
+        except GatewayError as error:
+            return self._fail(error)
 
     def _seen(self, data: bytes, seen: Happening) -> bytes:
         if seen.type == "message_stop":
@@ -42,7 +43,7 @@ class MessagesPassage(Passage):
         elif seen.type == "message_delta":
             self._last_figures(seen)
         self._see(seen)
-        return self._telling.tell(data, seen, self.usage if self.usage != Usage() else None)
+        return self._telling.tell(data, seen, self.usage if self.usage != NO_USAGE else None)
 
     def _started(self, message: Part) -> None:
         self.usage = meter.of_messages(message.usage or {}, self.usage)
@@ -54,7 +55,7 @@ class MessagesPassage(Passage):
         if seen.usage is None:
             return
         self.usage = meter.of_messages(seen.usage, self.usage)
-        if seen.usage.get("output_tokens") is not None and self.usage != Usage():
+        if seen.usage.get("output_tokens") is not None and self.usage != NO_USAGE:
             self.final = True
 
     def _see(self, seen: Happening) -> None:

@@ -12,6 +12,7 @@ from services.router import refusals
 from services.router.telling import Telling
 
 NO_ANSWER: Final = "The provider sent something that is no answer."
+NO_USAGE: Final = Usage()
 MAX_ID: Final = 200
 
 

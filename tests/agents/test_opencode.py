@@ -79,5 +79,4 @@ async def test_thoughts_go_back_with_the_tool_result(ask: Ask, place: Place, pro
     assert events[-1]["part"]["reason"] == "stop"
     [second] = place.asked(place.proof)
     assert all(len(thought.split()) == 7 for thought in thoughts_of(second.body["messages"]))
-    print(thoughts_of(second.body["messages"]))
     await place.assert_charged(model)

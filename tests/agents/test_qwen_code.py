@@ -45,8 +45,12 @@ def ask(qwen: Path, place: Place) -> Ask:
 
 
 async def test_a_tool_runs_and_its_result_comes_back(ask: Ask, place: Place, protocol: str, model: str) -> None:
-    events = await ask(protocol, model, f"please [sim: tools=run_shell_command,run_shell_command args='{SHOW}']")
-    print(json.dumps(events, indent=1))
-    for a in place.asked():
-        print(a.request, a.path, json.dumps(a.body)[-1500:])
+    cue = f"[sim: thinking=7 tools=run_shell_command,run_shell_command args='{SHOW}']"
+    result = (await ask(protocol, model, f"please {cue}"))[-1]
+    assert (result["type"], result["subtype"], result["is_error"]) == ("result", "success", False)
+    assert result["result"]
+    assert result["stats"]["tools"]["totalSuccess"] == 2
+    assert (place.work / "ran.txt").read_text().split() == ["ran", "ran"]
+    [second] = place.asked(place.proof)
+    assert all(len(thought.split()) == 7 for thought in thoughts_of(second.body["messages"]))
     await place.assert_charged(model)

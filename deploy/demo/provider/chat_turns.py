@@ -136,7 +136,7 @@ def _check_answers(place: str, wanted: list[str], answers: list[str], rules: Cha
         if len(set(ids)) < len(ids):
             told = "Duplicate value for 'tool_call_id'"
             raise Refusal(400, f"{told} of '{max(ids, key=ids.count)}' in message or after it.", param=place)
-    if not wanted and set(answers) - set(wanted):
+    if set(answers) - set(wanted):
         raise Refusal(400, rules.say("orphan"), param=place)
     if missing := [call_id for call_id in wanted if call_id not in answers]:
         raise Refusal(400, rules.say("unanswered", ids=", ".join(missing)), param=place)

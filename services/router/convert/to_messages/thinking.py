@@ -106,12 +106,11 @@ def _switched_on(wished: Wish, profile: Profile, cap: int, *, hindered: bool) ->
         return _without(profile, effort)
     if profile.thinking == "adaptive":
         return Settled({"type": "adaptive"}, effort, on=True)
-    if profile.thinking == "deepseek":
-        return Settled({"type": "enabled"}, effort, on=True)
     budget = _fitting(wished, profile, cap)
     if budget < LEAST_BUDGET:
         return _without(profile, None)
-    return Settled({"type": "enabled", "budget_tokens": budget}, on=True)
+    kept = effort if profile.thinking == "deepseek" else None
+    return Settled({"type": "enabled", "budget_tokens": budget}, kept, on=True)
 
 
 def _known(fields: Fields, word: str | None) -> str | None:

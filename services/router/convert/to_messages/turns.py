@@ -50,7 +50,6 @@ class Turns:
         self._begun = False
         self._speech = Speech()
         self._said: list[Block] = []
-        self._notes: list[Block] = []
 
     def take(self, message: Message, at: str) -> None:
         if message.role in ("system", "developer"):
@@ -76,9 +75,7 @@ class Turns:
     def _instruct(self, blocks: list[Block]) -> None:
         if not self._begun or self._profile.mid_system == "hoist":
             self._history.system.extend(blocks)
-        elif self._profile.mid_system == "keep":
-            self._notes += blocks
-        else:
+        else:  # also where the role is known: only a beta of the caller's own admits it, and an OpenAI caller has none
             self._said += _reminder(blocks)
 
     def _hear_user(self, message: Message, at: str) -> None:
@@ -94,7 +91,7 @@ class Turns:
         speech = self._listener.hear(message, at)
         if not speech.blocks:
             return  # a turn may not be empty, nor end in thinking
-        if self._said or self._notes or any(call.result for call in self._speech.calls):
+        if self._said or any(call.result for call in self._speech.calls):
             self._close()
         self._speech.join(speech)
 
@@ -124,13 +121,9 @@ class Turns:
             messages.append({"role": "assistant", "content": speech.thinking + speech.blocks})
             self._history.steps.append(Step(bool(speech.calls), bool(speech.thinking), speech.lost))
         said = [call.answered() for call in speech.calls] + self._said
-        if not said:
-            said, self._notes = _reminder(self._notes), []  # a kept system message may only follow a user's
         if said:
             messages.append({"role": "user", "content": said})
-        if self._notes:
-            messages.append({"role": "system", "content": self._notes})
-        self._speech, self._said, self._notes = Speech(), [], []
+        self._speech, self._said = Speech(), []
 
 
 def _result(call_id: str, of: Content, blocks: list[Block], *, failed: bool) -> Block:

@@ -30,7 +30,7 @@ def replayed(recorded: str, profile: Profile) -> tuple[Any, Any]:
     terms = Terms(upstream_model="m", output_cap=8000, upstream_stream=True, profile=profile)
     made = convert(msgspec.json.encode(body), terms, forgotten)
     assert made.dropped == ()
-    return body, accepted(made, system_in_messages=profile.mid_system == "keep")
+    return body, accepted(made)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)

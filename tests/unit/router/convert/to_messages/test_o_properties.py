@@ -76,7 +76,7 @@ MEMORIES: Final = st.sampled_from(
 def test_every_conversation_is_accepted(profile: Profile, turns: Any, fields: Any, cap: int, memory: Any) -> None:
     body = json.dumps({"model": "m", "messages": turns, **fields}).encode()
     terms = Terms(upstream_model="m", output_cap=cap, upstream_stream=False, profile=profile)
-    made = accepted(convert(body, terms, lambda key: memory), system_in_messages=profile.mid_system == "keep")
+    made = accepted(convert(body, terms, lambda key: memory))
     assert made["max_tokens"] == cap
 
 

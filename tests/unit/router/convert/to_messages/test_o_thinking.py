@@ -61,7 +61,8 @@ def test_o_reasoning_effort_is_the_same_word_where_it_is_known(effort: str) -> N
 )
 def test_o_reasoning_effort_is_the_nearest_word_elsewhere(effort: str, expected: str) -> None:
     body = sent(reasoning_effort=effort, profile=DEEPSEEK_MESSAGES)
-    assert body["thinking"] == {"type": "enabled"}
+    assert body["thinking"]["type"] == "enabled"
+    assert 1024 <= body["thinking"]["budget_tokens"] < body["max_tokens"]
     assert body["output_config"] == {"effort": expected}
 
 
