@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import aiohttp
 import structlog
 
-from libs import sse
+from libs import sse, tokens
 from libs.contracts.dispatch import Dispatch
 from libs.errors import GatewayError, UpstreamFailed
 from libs.runtime.clock import now_ms
@@ -16,8 +16,8 @@ from libs.runtime.pulse import pulse
 from services.router import reading, refusals, whole
 from services.router.choose import Chosen
 from services.router.passage import Passage
-from services.router.passages import Told, told_to
-from services.router.prepare import BYTES_PER_TOKEN, Prepared
+from services.router.passages import Told, terms_of, told_to
+from services.router.prepare import Prepared
 from services.router.reading import CUT
 from services.router.terminal import NotKept, Terminal
 from services.router.upstream import Broken
@@ -79,7 +79,7 @@ class LiveAttempt:
     ) -> None:
         """Raises the GatewayError that is the answer. However it ends, the terminal has its record, or none could be
         kept. ``remember`` is called before the caller sees the end, because its next request may refer to it."""
-        told = self._told = told_to(self._order, self._chosen.offer, self._prepared, started_ms)
+        told = self._told = told_to(self._order, self._chosen, self._prepared, started_ms)
         self._remember = remember
         try:
             with pulse(BEAT_SECONDS, self._beat):
@@ -128,12 +128,12 @@ class LiveAttempt:
             errors=self._chosen.offer.profile.errors,
             protocol=self._order.protocol,
             context_tokens=self._chosen.context_tokens,
-            prompt_tokens=len(self._prepared.body) // BYTES_PER_TOKEN,
+            prompt_tokens=tokens.estimate(self._prepared.body),
         )
 
     async def _whole(self, response: aiohttp.ClientResponse, started_ms: int) -> None:
         """A plain answer in the caller's own protocol: its bytes, edited."""
-        answer = whole.answer(await reading.body_of(response), self._order, started_ms, self._chosen.offer.profile)
+        answer = whole.answer(await reading.body_of(response), self._order, started_ms, terms_of(self._chosen))
         self._end()
         terminal = self._terminal
         terminal.upstream_id, terminal.first_token_at = answer.upstream_id, now_ms()

@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from libs import sse
 from libs.contracts.dispatch import Dispatch
-from libs.contracts.profile import GENERIC, Profile
 from libs.errors import GatewayError, UpstreamFailed
 from services.router import meter, refusals
 from services.router.chat_wire import Choice, Chunk, Delta, decoder
-from services.router.passage import NO_ANSWER, NO_USAGE, Passage, id_of
+from services.router.passage import NO_ANSWER, NO_USAGE, UNKNOWN, Passage, Terms, id_of
 from services.router.raws import UNREADABLE, read, size_of
 from services.router.telling import Telling
 
@@ -23,8 +22,8 @@ BROKEN_FINISHES: Final = frozenset({"network_error", "insufficient_system_resour
 class ChatPassage(Passage):
     """State of one stream. See ``Passage``."""
 
-    def __init__(self, order: Dispatch, telling: Telling[Chunk], profile: Profile = GENERIC) -> None:
-        super().__init__(order, telling, profile)
+    def __init__(self, order: Dispatch, telling: Telling[Chunk], terms: Terms = UNKNOWN) -> None:
+        super().__init__(order, telling, terms)
         self._begun: set[int] = set()
         self._finished: set[int] = set()
 

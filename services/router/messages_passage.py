@@ -6,11 +6,10 @@ Rules: `message_start` has the input's figures, `message_delta` the cumulative o
 
 from libs import sse
 from libs.contracts.dispatch import Dispatch
-from libs.contracts.profile import GENERIC, Profile
 from libs.errors import GatewayError, UpstreamFailed
 from services.router import meter
 from services.router.messages_wire import Happening, Part, decoder
-from services.router.passage import NO_ANSWER, NO_USAGE, Passage, id_of
+from services.router.passage import NO_ANSWER, NO_USAGE, UNKNOWN, Passage, Terms, id_of
 from services.router.raws import UNREADABLE, read, size_of
 from services.router.telling import Telling
 
@@ -18,8 +17,8 @@ from services.router.telling import Telling
 class MessagesPassage(Passage):
     """State of one stream. See ``Passage``."""
 
-    def __init__(self, order: Dispatch, telling: Telling[Happening], profile: Profile = GENERIC) -> None:
-        super().__init__(order, telling, profile)
+    def __init__(self, order: Dispatch, telling: Telling[Happening], terms: Terms = UNKNOWN) -> None:
+        super().__init__(order, telling, terms)
 
     def feed(self, event: sse.Event) -> bytes:
         try:

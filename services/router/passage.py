@@ -3,10 +3,12 @@
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
+import msgspec
+
 from libs.contracts.dispatch import Dispatch
-from libs.contracts.profile import Profile
 from libs.errors import GatewayError
 from libs.pricing import Usage
+from libs.protocols import Protocol
 from libs.sse import Event
 from services.router import refusals
 from services.router.telling import Telling
@@ -16,6 +18,20 @@ NO_USAGE: Final = Usage()
 MAX_ID: Final = 200
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """What is known of the offer: its own error codes, and the model's limit in tokens (0: unknown)."""
+
+    errors: refusals.Codes = refusals.NO_CODES
+    context_tokens: int = 0
+
+    def declared(self, error: object, caller: Protocol) -> GatewayError:
+        """What an error inside an answer means to the caller."""
+        return refusals.declared(error, errors=self.errors, protocol=caller, context_tokens=self.context_tokens)
+
+
+UNKNOWN: Final = Terms()
+
+
 class Passage(ABC):
     """A stream's way through the gateway: events in, bytes for the caller out. It owns its state and no socket.
 
@@ -23,7 +39,7 @@ class Passage(ABC):
     answer is whole. ``stop_reading``: nothing more of it matters. ``delivered`` counts bytes of what was said.
     """
 
-    def __init__(self, order: Dispatch, telling: Telling[Any], profile: Profile) -> None:
+    def __init__(self, order: Dispatch, telling: Telling[Any], terms: Terms) -> None:
         self.usage: Usage | None = None
         self.final = False
         self.complete = False
@@ -33,7 +49,7 @@ class Passage(ABC):
         self.upstream_id: str | None = None
         self._order = order
         self._telling = telling
-        self._profile = profile
+        self._terms = terms
 
     @abstractmethod
     def feed(self, event: Event) -> bytes:
@@ -53,7 +69,7 @@ class Passage(ABC):
         return self._telling.must_abort
 
     def _declared(self, error: object) -> bytes:
-        return self._fail(refusals.declared(error, errors=self._profile.errors, protocol=self._order.protocol))
+        return self._fail(self._terms.declared(error, self._order.protocol))
 
     def _fail(self, error: GatewayError) -> bytes:
         self.failure, self.stop_reading = error, True

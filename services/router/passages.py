@@ -4,17 +4,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from libs.contracts.catalog import Offer
 from libs.contracts.dispatch import Dispatch
 from libs.pricing import Usage
 from libs.protocols import OPENAI_CHAT
 from services.router import whole
 from services.router.chat_passage import ChatPassage
+from services.router.choose import Chosen
 from services.router.convert import fold_chat, fold_messages, replay
 from services.router.convert.terms import Answering
 from services.router.converting import AsChat, AsMessages, Collected, Tell, as_chat_events, as_messages_events
 from services.router.messages_passage import MessagesPassage
-from services.router.passage import Passage
+from services.router.passage import Passage, Terms
 from services.router.prepare import Prepared
 from services.router.raws import encoded, read
 from services.router.telling import SameChat, SameMessages, Telling
@@ -71,11 +71,15 @@ class Told:
         return Memory(replay.keys_of(machine.thoughts, machine.call_ids), replay.signed(machine.thoughts))
 
 
-def told_to(order: Dispatch, offer: Offer, prepared: Prepared, started_ms: int) -> Told:
+def told_to(order: Dispatch, chosen: Chosen, prepared: Prepared, started_ms: int) -> Told:
     collected = Collected()
     telling = _telling(order, prepared.answering, started_ms, collected)
-    make = ChatPassage if offer.protocol == OPENAI_CHAT else MessagesPassage
-    return Told(order, make(order, telling, offer.profile), telling, collected, started_ms)
+    make = ChatPassage if chosen.offer.protocol == OPENAI_CHAT else MessagesPassage
+    return Told(order, make(order, telling, terms_of(chosen)), telling, collected, started_ms)
+
+
+def terms_of(chosen: Chosen) -> Terms:
+    return Terms(chosen.offer.profile.errors, chosen.context_tokens)
 
 
 def _telling(order: Dispatch, answering: Answering | None, started_ms: int, collected: Collected) -> Telling[Any]:

@@ -39,14 +39,6 @@ PROTOCOL_CODES: Final[Codes] = {
     "rate_limit_error": "rate",
     **dict.fromkeys(overflow.CODES, "context"),
 }
-VENDOR_CODES: Final[Codes] = {
-    "1113": "account",
-    "Arrearage": "account",
-    "insufficient_balance": "account",
-    "1305": "overloaded",
-    "1302": "rate",
-    "1261": "context",
-}
 KINDS_OF_STATUS: Final[Mapping[int, ErrorKind]] = {
     400: "invalid",
     402: "account",
@@ -55,7 +47,6 @@ KINDS_OF_STATUS: Final[Mapping[int, ErrorKind]] = {
     503: "overloaded",
     529: "overloaded",
 }
-KNOWN_CODES: Final[Codes] = {**PROTOCOL_CODES, **VENDOR_CODES}
 ROLE_REFUSED: Final = re.compile(
     r"messages\.\d+\.role\b|unexpected role|\brole\W{1,4}system\b|\bsystem\W{1,4}role\b", re.I
 )
@@ -115,7 +106,7 @@ def broken_finish(word: str) -> GatewayError:
 
 def _kind(said: Complaint, errors: Codes) -> ErrorKind | None:
     """The provider's own codes before those that everybody uses."""
-    for codes in (errors, KNOWN_CODES):
+    for codes in (errors, PROTOCOL_CODES):
         for word in said.kinds:
             if word in codes:
                 return codes[word]

@@ -7,13 +7,12 @@ import msgspec
 
 from libs import sse
 from libs.contracts.dispatch import Dispatch
-from libs.contracts.profile import GENERIC, Profile
 from libs.errors import UpstreamFailed
 from libs.pricing import Usage
 from libs.protocols import OPENAI_CHAT, Protocol
-from services.router import meter, refusals
+from services.router import meter
 from services.router.convert import unfold_chat, unfold_messages
-from services.router.passage import NO_ANSWER, id_of
+from services.router.passage import NO_ANSWER, UNKNOWN, Terms, id_of
 from services.router.raws import UNREADABLE, encoded, fields_of, raw
 from services.router.telling import with_cost
 
@@ -41,14 +40,14 @@ _seen = msgspec.json.Decoder(Seen)
 STREAMED: Final = (b"data:", b"event:", b":", b"\xef\xbb\xbf")
 
 
-def answer(body: bytes, order: Dispatch, started_ms: int, profile: Profile = GENERIC) -> Whole:
+def answer(body: bytes, order: Dispatch, started_ms: int, terms: Terms = UNKNOWN) -> Whole:
     """Raises UpstreamFailed for a body that is no answer, or that is an error with a good status."""
     try:
         seen, fields = _seen.decode(body), fields_of(body)
     except UNREADABLE as error:
         raise UpstreamFailed(NO_ANSWER) from error
     if seen.error is not None:
-        raise refusals.declared(seen.error, errors=profile.errors, protocol=order.protocol)
+        raise terms.declared(seen.error, order.protocol)
     said = seen.choices if order.protocol == OPENAI_CHAT else seen.content
     if said is None:
         raise UpstreamFailed(NO_ANSWER)

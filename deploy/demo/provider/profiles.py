@@ -179,6 +179,7 @@ _GLM: Final = Profile(
         efforts=("none", "minimal", "low", "medium", "high", "xhigh", "max"),
         formats=("text", "json_object"),
         says_json=False,
+        max_stop=1,
         open_interval=True,
         caps=_GLM_CAPS,
         context_tokens=1_000_000,

@@ -6,7 +6,7 @@ refuse one without a type.
 
 from typing import Any
 
-from services.router.convert.calls import Call, Calls, Fragment, arguments_of, id_of, index_of, name_of
+from services.router.convert.calls import Call, Calls, Fragment, arguments_of, id_of, index_of
 
 
 class CallTidy:
@@ -27,7 +27,7 @@ class CallTidy:
         begins = call.order not in self._numbers
         number = self._number(call)
         had_id, had_name = call.id, call.name
-        function = _function(fragment, call.hear(fragment), call.name[len(had_name) :])
+        function = _function(fragment, call.hear(fragment), names=call.name != had_name)
         tidied = {**fragment, "index": number}
         if had_id and id_of(fragment):
             del tidied["id"]
@@ -48,15 +48,13 @@ class CallTidy:
         return self._numbers[call.order]
 
 
-def _function(fragment: Fragment, arguments: str, name: str) -> Any:
-    """What is new of its name and its arguments."""
+def _function(fragment: Fragment, arguments: str, *, names: bool) -> Any:
+    """What is new of its arguments, and its name if it ``names`` the call."""
     function = fragment.get("function")
     if not isinstance(function, dict):
         return function
     tidied = dict(function)
-    if name_of(fragment):
-        tidied["name"] = name
-    if not name:
+    if not names:
         tidied.pop("name", None)
     if arguments_of(fragment):
         tidied["arguments"] = arguments

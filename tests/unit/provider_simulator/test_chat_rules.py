@@ -47,7 +47,7 @@ GOOD: Final[dict[str, dict[str, Any]]] = {
     "a system prompt": {"messages": [{"role": "system", "content": "Be brief."}, HELLO]},
     "an object": {"messages": [{"role": "user", "content": "as JSON"}], "response_format": {"type": "json_object"}},
     "a tool without parameters": {"tools": [{"type": "function", "function": {"name": "look"}}], "tool_choice": "auto"},
-    "stops": {"stop": ["a", "b", "c", "d"], "temperature": 0.5, "metadata": {"user_id": "x"}},
+    "stops": {"stop": ["a"], "temperature": 0.5, "metadata": {"user_id": "x"}},
 }
 
 
@@ -92,7 +92,7 @@ EVERYWHERE: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "parameters of no type": ({"tools": [tool(parameters={})]}, "schema must be a JSON Schema"),
     "a choice without tools": ({"tool_choice": "auto"}, "only allowed when 'tools'"),
     "parallel calls without tools": ({"parallel_tool_calls": True}, "only allowed when 'tools'"),
-    "an empty stop": ({"stop": ["a", ""]}, "must not be empty"),
+    "an empty stop": ({"stop": [""]}, "must not be empty"),
     "too many stops": ({"stop": ["a"] * 17}, "stop sequences"),
     "an effort that nobody knows": ({"reasoning_effort": "enormous"}, "enormous"),
     "an empty list of parts": ({"messages": [{"role": "user", "content": []}]}, "empty array|needs content"),
@@ -183,7 +183,9 @@ OFF: Final = {"thinking": {"type": "disabled"}}
         ("zhipu", {"top_p": 1}, "open interval"),
         ("somebody", {"temperature": 1.5}, None),
         ("somebody", {"stop": ["a"] * 5}, "At most 4"),
+        ("somebody", {"stop": ["a"] * 4}, None),
         ("deepseek", {"stop": ["a"] * 16}, None),
+        ("zhipu", {"stop": ["a", "b"]}, "At most 1"),
         ("somebody", {"tools": [tool(parameters={"type": "object"})]}, "missing properties"),
         ("deepseek", {"tools": [tool(parameters={"type": "object"})]}, None),
         ("zhipu", {"tools": [{"type": "web_search", "web_search": {}}]}, "'web_search' are not supported"),

@@ -132,7 +132,7 @@ def test_an_error_event_is_a_failure_with_its_meaning() -> None:
     assert found.passage.failure is not None
     assert found.passage.failure.message == "The provider broke off: It broke"
     assert found.passage.stop_reading
-    overloaded = chat(b'data: {"error":{"code":"1305","message":"busy"}}\n\n')
+    overloaded = chat(b'data: {"error":{"code":"overloaded_error","message":"busy"}}\n\n')
     assert isinstance(overloaded.passage.failure, errors.Overloaded)
 
 

@@ -12,6 +12,7 @@ from libs.errors import ContextTooLong, InvalidRequest
 from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, PROTOCOLS, Protocol
 from services.router import overflow, refusals
 from services.router.overflow import Overflow, read, sentence
+from tests.fixtures.samples import VENDOR_CODES
 from tests.fixtures.strategies import thorough
 
 TOO_LONG = re.compile(r"prompt is too long[^0-9]*(\d+)\s*tokens?\s*>\s*(\d+)")  # what Claude Code looks for
@@ -175,7 +176,9 @@ def test_context_overflow_becomes_a_400_with_its_code(protocol: Protocol, name: 
 def test_context_overflow_inside_an_answer_is_the_same_error() -> None:
     said = WORDINGS["deepseek"][0]
     for error in ({"message": said, "code": 400}, said, {"code": "context_length_exceeded"}, {"code": "1261"}):
-        found = refusals.declared(error, protocol=ANTHROPIC_MESSAGES, context_tokens=65536, prompt_tokens=7)
+        found = refusals.declared(
+            error, errors=VENDOR_CODES, protocol=ANTHROPIC_MESSAGES, context_tokens=65536, prompt_tokens=7
+        )
         assert type(found) is ContextTooLong
         assert TOO_LONG.search(found.message)
 

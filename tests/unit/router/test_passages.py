@@ -1,6 +1,7 @@
 """A whole answer's way to a caller of either protocol, as a stream and plain: what is told, and how it may end."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,11 @@ from libs.errors import GatewayError, Overloaded, UpstreamFailed
 from libs.pricing import Usage
 from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, Protocol
 from services.router import whole
+from services.router.choose import Chosen, choose
 from services.router.passages import Told, told_to
 from services.router.prepare import Prepared
 from tests.fixtures.conversions import DONE, answering, chunk, chunk_of, chunked, every_chunking, sent
-from tests.fixtures.samples import NOW_MS, offer, order
+from tests.fixtures.samples import NOW_MS, offer, order, shelf
 
 CHAT = (chunk(role="assistant", content=""), chunk(content="Hel"), chunk(content="lo"))
 FIGURES = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -53,7 +55,12 @@ def way(
 ) -> Told:
     asked = order(protocol=caller, stream=stream, usage_wanted=True, **changes)
     converted = answering(model=asked.model) if upstream != caller else None
-    return told_to(asked, offer(protocol=upstream, profile=profile), Prepared(b"", stream, (), converted), NOW_MS)
+    return told_to(asked, chosen(upstream, profile), Prepared(b"", stream, (), converted), NOW_MS)
+
+
+def chosen(protocol: Protocol, profile: Profile = GENERIC) -> Chosen:
+    served = shelf(offer(protocol=protocol, profile=profile))
+    return choose(served, "deepseek-chat", lambda _: "key", "")
 
 
 def carried(told: Told, pieces: Sequence[bytes]) -> bytes:
@@ -101,7 +108,7 @@ def test_a_converted_stream_for_an_openai_caller_ends_with_done(how: str) -> Non
 
 def test_u_no_include_usage_keeps_the_figures_from_the_caller_and_not_from_the_record() -> None:
     asked = order(protocol=OPENAI_CHAT, stream=True, usage_wanted=False)
-    told = told_to(asked, offer(protocol=ANTHROPIC_MESSAGES), Prepared(b"", True, (), answering()), NOW_MS)
+    told = told_to(asked, chosen(ANTHROPIC_MESSAGES), Prepared(b"", True, (), answering()), NOW_MS)
     got = carried(told, [MESSAGES]) + told.passage.closing(Usage(input=10, output=5))
     assert all("usage" not in document and document["choices"] for document in said(got))
     assert (told.passage.usage, told.passage.final) == (Usage(input=10, output=5), True)
@@ -109,7 +116,11 @@ def test_u_no_include_usage_keeps_the_figures_from_the_caller_and_not_from_the_r
 
 @pytest.mark.parametrize("caller", [OPENAI_CHAT, ANTHROPIC_MESSAGES])
 def test_s_break_text_only_may_be_told_in_the_stream(caller: Protocol) -> None:
-    for upstream, data in ((OPENAI_CHAT, sent(*CHAT, done=b"")), (ANTHROPIC_MESSAGES, sent(START, *TEXT, done=b""))):
+    broken: list[tuple[Protocol, bytes]] = [
+        (OPENAI_CHAT, sent(*CHAT, done=b"")),
+        (ANTHROPIC_MESSAGES, sent(START, *TEXT, done=b"")),
+    ]
+    for upstream, data in broken:
         told = way(upstream, caller)
         got = carried(told, [data])
         assert got
@@ -221,7 +232,7 @@ def test_r_html_or_anything_else_that_is_no_answer_is_an_error(protocol: Protoco
 @pytest.mark.parametrize("protocol", [OPENAI_CHAT, ANTHROPIC_MESSAGES])
 def test_r_200_error_body_is_the_error_it_names(protocol: Protocol) -> None:
     told = way(protocol, OPENAI_CHAT)
-    fed(told, whole.as_events(b'{"error":{"code":"1305","message":"busy"}}', protocol))
+    fed(told, whole.as_events(b'{"error":{"code":"overloaded_error","message":"busy"}}', protocol))
     assert isinstance(told.passage.failure, Overloaded)
 
 
@@ -240,10 +251,23 @@ def test_t_message_stop_but_connection_open_ends_at_once() -> None:
 
 
 def test_a_sign_of_life_is_a_ping_once_the_message_has_begun() -> None:
-    for upstream, data in ((OPENAI_CHAT, sent(*CHAT, done=b"")), (ANTHROPIC_MESSAGES, sent(START, done=b""))):
+    begun: list[tuple[Protocol, bytes]] = [
+        (OPENAI_CHAT, sent(*CHAT, done=b"")),
+        (ANTHROPIC_MESSAGES, sent(START, done=b"")),
+    ]
+    for upstream, data in begun:
         told = way(upstream, ANTHROPIC_MESSAGES)
         before = told.passage.keep_alive()
         carried(told, [data])
         assert before.startswith((b": keep-alive", b"event: message_start"))
         assert told.passage.keep_alive() == b'event: ping\ndata: {"type":"ping"}\n\n'
         assert way(upstream, OPENAI_CHAT).passage.keep_alive() == b": keep-alive\n\n"
+
+
+@pytest.mark.parametrize("upstream", [OPENAI_CHAT, ANTHROPIC_MESSAGES])
+def test_context_overflow_inside_an_answer_names_the_model_s_limit(upstream: Protocol) -> None:
+    """Without numbers Claude Code would not know it for what it is."""
+    told = way(upstream, ANTHROPIC_MESSAGES)
+    fed(told, whole.as_events(b'{"error":{"code":"context_length_exceeded","message":"too long"}}', upstream))
+    assert told.passage.failure is not None
+    assert re.search(r"prompt is too long: \d+ tokens > \d+ maximum", told.passage.failure.message)

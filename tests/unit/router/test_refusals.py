@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from libs import errors
 from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, PROTOCOLS
 from services.router import refusals
+from tests.fixtures.samples import VENDOR_CODES
 from tests.fixtures.strategies import json_values, thorough
 
 OPENAI = b'{"error":{"message":"Bad thing","type":"invalid_request_error","param":null,"code":null}}'
@@ -69,14 +70,14 @@ def test_no_status_blames_the_caller_s_key_or_balance() -> None:
 def test_a_provider_s_own_code_says_more_than_its_status(
     status: int, body: bytes, kind: type[errors.GatewayError]
 ) -> None:
-    assert type(refusals.refusal(status, body)) is kind
+    assert type(refusals.refusal(status, body, errors=VENDOR_CODES)) is kind
 
 
 def test_what_concerns_our_account_is_not_told_and_not_retried() -> None:
     for found in (
         refusals.refusal(402, b'{"error":{"message":"Insufficient Balance"}}'),
         refusals.refusal(401, b'{"error":{"message":"Incorrect API key provided: sk-12***cd"}}'),
-        refusals.declared({"code": "insufficient_balance", "message": "Insufficient Balance"}),
+        refusals.declared({"code": "insufficient_balance", "message": "Insufficient Balance"}, errors=VENDOR_CODES),
     ):
         assert errors.headers_of(found) == {"x-should-retry": "false"}
         assert "nsufficient" not in found.message
@@ -212,7 +213,7 @@ def test_a_failure_has_no_wait() -> None:
     ("error", "kind", "message"),
     [
         ({"type": "overloaded_error", "message": "Overloaded"}, errors.Overloaded, refusals.OVERLOADED),
-        ({"code": "1305"}, errors.Overloaded, refusals.OVERLOADED),
+        ({"code": "overloaded_error"}, errors.Overloaded, refusals.OVERLOADED),
         ({"type": "api_error", "message": "It broke"}, errors.UpstreamFailed, "The provider broke off: It broke"),
         ("It broke", errors.UpstreamFailed, "The provider broke off: It broke"),
         (None, errors.UpstreamFailed, "The provider broke off: no reason given"),

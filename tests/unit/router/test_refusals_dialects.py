@@ -12,6 +12,7 @@ from libs import errors
 from libs.contracts.profile import ErrorKind
 from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, PROTOCOLS, Protocol
 from services.router import refusals
+from tests.fixtures.samples import VENDOR_CODES
 from tests.fixtures.strategies import json_values, thorough
 
 BAD = "invalid_request_error"
@@ -106,7 +107,7 @@ TABLE = [
 def test_error_table_of_what_providers_refuse(row: Row) -> None:
     for protocol in PROTOCOLS:
         expected = row.openai if protocol == OPENAI_CHAT else row.anthropic
-        found = refusals.refusal(row.status, row.body, "7", protocol=protocol, context_tokens=9)
+        found = refusals.refusal(row.status, row.body, "7", errors=VENDOR_CODES, protocol=protocol, context_tokens=9)
         body = json.loads(errors.body_of(found, protocol, "req_1"))
         inner = body["error"]
         shown = (errors.status_of(found, protocol), inner["type"], *([inner["code"]] if len(expected) == 3 else []))
@@ -117,7 +118,10 @@ def test_error_table_of_what_providers_refuse(row: Row) -> None:
 
 def test_quota_of_our_account_is_not_retried() -> None:
     for code in ("insufficient_quota", "insufficient_balance", "Arrearage", "1113", 1113, "billing_error"):
-        for found in (refusals.refusal(429, said("x", code=code), "9"), refusals.declared({"code": code})):
+        for found in (
+            refusals.refusal(429, said("x", code=code), "9", errors=VENDOR_CODES),
+            refusals.declared({"code": code}, errors=VENDOR_CODES),
+        ):
             assert errors.headers_of(found) == NO_RETRY
             assert errors.status_of(found, OPENAI_CHAT) == 502
 

@@ -116,7 +116,7 @@ def test_an_answer_of_the_other_protocol_is_none(protocol: Protocol) -> None:
     [
         ({"message": "It broke"}, UpstreamFailed),
         ({"type": "overloaded_error"}, errors.Overloaded),
-        ({"code": "1113"}, errors.UpstreamUnavailable),
+        ({"code": "insufficient_quota"}, errors.UpstreamUnavailable),
         ("It broke", UpstreamFailed),
         ({}, UpstreamFailed),
     ],

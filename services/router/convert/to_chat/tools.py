@@ -1,6 +1,5 @@
 """Tools and the choice among them. Pure."""
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -8,13 +7,11 @@ from msgspec import Raw
 
 from libs.contracts.profile import Profile, ToolChoice
 from libs.errors import InvalidRequest, UnsupportedParameter
+from libs.server_tools import TOKENS_ONLY, is_server_tool, name_of
 from services.router.convert.names import short
 from services.router.convert.to_chat import content, wire
 from services.router.convert.to_chat.wire import Tool
 
-SERVER: Final = ("web_search_", "web_fetch_", "code_execution_", "tool_search_", "advisor_", "mcp_toolset")
-CLIENT: Final = ("bash_", "text_editor_", "memory_", "computer_", "browser_toolset_")
-VERSION: Final = re.compile(r"_\d{8}$")
 MOST_QUOTED: Final = 60
 EMPTY: Final = Raw(b"{}")
 OBJECT: Final = Raw(b'"object"')
@@ -34,10 +31,12 @@ def tooling(tools: Raw | None, choice: Raw | None, profile: Profile, *, thinks: 
     declared = wire.read(wire.tools, tools, "tools") if tools is not None and wire.given(tools) else []
     functions, servers = _sorted(declared)
     if servers and not functions:
-        raise UnsupportedParameter(f"server tool {_bare(servers[0])} is not supported by this model", param="tools")
+        raise UnsupportedParameter(f"server tool {name_of(servers[0])} is not supported by this model", param="tools")
     if not functions:
         return Tooling({})
     chosen = _choice(choice, functions, profile, thinks=thinks)
+    if chosen.fields.get("tool_choice") == "none" and "none" not in profile.tool_choices:
+        return Tooling({}, tuple(functions))  # a tool that is not there cannot be called either
     sent = [_function(tool, profile) for tool in functions.values()]
     dropped = (*(f"tools.{kind}" for kind in servers), *chosen.dropped)
     return Tooling({"tools": sent, **chosen.fields}, tuple(functions), dropped)
@@ -56,17 +55,13 @@ def _sorted(declared: list[Tool]) -> tuple[dict[str, Tool], list[str]]:
 
 
 def _is_server(tool: Tool) -> bool:
-    """A tool of a type that nobody knows is a function if it has what a function has."""
-    if tool.type in (None, "custom"):
-        return False
+    """Raises UnsupportedParameter for Anthropic's predefined tools, whose schemas only its own models know."""
+    if is_server_tool(tool.type):
+        return True
     kind = str(tool.type)
-    if kind.startswith(CLIENT):
+    if kind.startswith(TOKENS_ONLY):
         raise UnsupportedParameter(f"tool {kind[:MOST_QUOTED]} is not supported by this model", param="tools")
-    return kind.startswith(SERVER) or tool.input_schema is None
-
-
-def _bare(kind: str) -> str:
-    return VERSION.sub("", kind)
+    return False
 
 
 def _name(tool: Tool) -> str:
@@ -117,6 +112,8 @@ def _mode(given: dict[str, Any], functions: dict[str, Tool], profile: Profile, *
     name = given.get("name")
     if mode == "function" and not (isinstance(name, str) and name in functions):
         raise InvalidRequest("tool_choice: no tool of that name is declared", param="tool_choice")
+    if mode == "none":
+        return Tooling({"tool_choice": "none"})
     if mode is None or not _taken(mode, profile, thinks=thinks):
         return Tooling({"tool_choice": "auto"}, dropped=("tool_choice",))
     if mode == "function":

@@ -194,6 +194,16 @@ def test_s_two_calls_interleaved_with_text_lose_neither(how: str) -> None:
 
 
 @every_chunking
+def test_s_two_calls_interleaved_are_shown_before_the_text_after_them(how: str) -> None:
+    said: list[list[Json] | Json] = [
+        [fragment(0, "a", "look", '{"x"'), fragment(1, "b", "find", "{}")],
+        [fragment(0, arguments=":1}")],
+        {"content": "then"},
+    ]
+    assert [part["type"] for part in fold(streamed(how, *said))["content"]] == ["tool_use", "tool_use", "text"]
+
+
+@every_chunking
 def test_s_text_between_calls_is_in_its_place(how: str) -> None:
     said: list[list[Json] | Json] = [
         [fragment(0, "a", "look", '{"x":1}')],

@@ -92,7 +92,8 @@ def test_any_content_of_a_message_is_converted_or_refused(said: list[tuple[str, 
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"", b"[]", b"null", b"{", b'{"max_tokens":1,}', b"\xff", b'{"x":"\xff","max_tokens":1,"messages":[]}'),
+        *(b"", b"[]", b"null", b"{", b'{"max_tokens":1,}', b"\xff", b'{"max_tokens":1,"messages":[]}'),
+        b'{"x":"\xff","max_tokens":1,"messages":[{"role":"user","content":"x"}]}',
         b'{"messages":' + b"[" * 5000 + b"]" * 5000 + b',"max_tokens":1}',
         b'{"max_tokens":' + b"9" * 5000 + b',"messages":[]}',
         b'{"max_tokens":1e999,"messages":[]}',

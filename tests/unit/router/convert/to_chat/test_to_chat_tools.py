@@ -130,6 +130,12 @@ def test_tc_auto_any_tool_none(choice: Json, mode: object) -> None:
     assert found.dropped == ()
 
 
+def test_tc_none_leaves_the_tools_out_where_there_is_no_such_mode() -> None:
+    found = converted(GLM_CHAT, tools=[WEATHER], tool_choice={"type": "none"})
+    assert found.body.keys().isdisjoint({"tools", "tool_choice"})
+    assert found.dropped == ()
+
+
 def test_tc_absent_is_left_to_the_provider() -> None:
     assert "tool_choice" not in sent(tools=[WEATHER])
 
@@ -217,8 +223,10 @@ def test_a_tool_that_only_anthropic_defines_is_refused_by_name(kind: str) -> Non
         converted(tools=[WEATHER, {"type": kind, "name": "x"}])
 
 
-def test_a_tool_of_an_unknown_type_with_a_schema_is_a_function() -> None:
-    assert function(tool(type="of 2031"))["name"] == "weather"
+def test_a_tool_of_an_unknown_type_is_not_sold_before_it_has_a_price() -> None:
+    assert converted(tools=[WEATHER, tool(type="of_2031")]).dropped == ("tools.of_2031",)
+    with pytest.raises(UnsupportedParameter):
+        converted(tools=[tool(type="of_2031")])
 
 
 @pytest.mark.parametrize("name", [None, "", 7])
