@@ -6,8 +6,8 @@ SHELL := /bin/sh
 BIN := .venv/bin
 ANY_PYTHON := $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
 WORKERS ?= 2
-# These come with pydantic-settings, aio-pika and aiohttp, whose versions decide theirs.
-COME_ALONG := --per-rule-ignores 'DEP003=pydantic|aiormq|pamqp|yarl'
+# These come with pydantic-settings, aio-pika, aiohttp and the SDKs, whose versions decide theirs.
+COME_ALONG := --per-rule-ignores 'DEP003=pydantic|aiormq|pamqp|yarl|httpx2'
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-header --python-version 3.11 $(if $(UPGRADE),--upgrade)
 

@@ -8,4 +8,5 @@ pytest_plugins = (
     "tests.fixtures.node",
     "tests.fixtures.tap",
     "tests.fixtures.agents",
+    "tests.fixtures.speakers",
 )

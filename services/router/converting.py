@@ -8,8 +8,8 @@ from libs import sse
 from libs.contracts.dispatch import Dispatch
 from libs.pricing import Usage
 from services.router.chat_wire import Chunk
-from services.router.convert.chat_as_messages import ChatAsMessages
-from services.router.convert.messages_as_chat import MessagesAsChat
+from services.router.convert.answers.chat_as_messages import ChatAsMessages
+from services.router.convert.answers.messages_as_chat import MessagesAsChat
 from services.router.convert.terms import Answering
 from services.router.messages_wire import Happening
 from services.router.raws import encoded

@@ -10,7 +10,8 @@ from libs.protocols import OPENAI_CHAT
 from services.router import whole
 from services.router.chat_passage import ChatPassage
 from services.router.choose import Chosen
-from services.router.convert import fold_chat, fold_messages, replay
+from services.router.convert import replay
+from services.router.convert.answers import fold_chat, fold_messages
 from services.router.convert.terms import Answering
 from services.router.converting import AsChat, AsMessages, Collected, Tell, as_chat_events, as_messages_events
 from services.router.messages_passage import MessagesPassage

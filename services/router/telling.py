@@ -11,7 +11,7 @@ from libs import pricing, sse
 from libs.contracts.dispatch import Dispatch
 from libs.pricing import Usage
 from services.router.chat_wire import Choice, Chunk
-from services.router.convert.tidy import CallTidy
+from services.router.convert.answers.tidy import CallTidy
 from services.router.messages_wire import Happening
 from services.router.raws import Fields, fields_of, raw
 

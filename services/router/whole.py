@@ -11,7 +11,7 @@ from libs.errors import UpstreamFailed
 from libs.pricing import Usage
 from libs.protocols import OPENAI_CHAT, Protocol
 from services.router import meter
-from services.router.convert import unfold_chat, unfold_messages
+from services.router.convert.answers import unfold_chat, unfold_messages
 from services.router.passage import NO_ANSWER, UNKNOWN, Terms, id_of
 from services.router.raws import UNREADABLE, encoded, fields_of, raw
 from services.router.telling import with_cost

@@ -17,8 +17,8 @@ from libs import sse
 from libs.contracts.profile import Profile
 from services.router import chat_wire, messages_wire
 from services.router.chat_passage import ChatPassage
-from services.router.convert.chat_as_messages import ChatAsMessages
-from services.router.convert.messages_as_chat import MessagesAsChat
+from services.router.convert.answers.chat_as_messages import ChatAsMessages
+from services.router.convert.answers.messages_as_chat import MessagesAsChat
 from services.router.convert.terms import Converted, Terms
 from services.router.convert.to_chat import request as to_chat
 from services.router.convert.to_messages import request as to_messages

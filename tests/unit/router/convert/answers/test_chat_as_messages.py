@@ -7,8 +7,8 @@ import pytest
 
 from libs.pricing import Usage
 from services.router import chat_wire
-from services.router.convert.chat_as_messages import ChatAsMessages
-from services.router.convert.fold_messages import fold
+from services.router.convert.answers.chat_as_messages import ChatAsMessages
+from services.router.convert.answers.fold_messages import fold
 from tests.fixtures.conversions import (
     DONE,
     Json,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.router.convert.fold_messages import fold
+from services.router.convert.answers.fold_messages import fold
 from tests.fixtures.conversions import Json, as_messages, chunk, every_chunking, sent
 from tests.fixtures.strict_messages_stream import check
 

@@ -8,8 +8,8 @@ import pytest
 from libs.errors import UpstreamFailed
 from libs.pricing import Usage
 from services.router import chat_wire
-from services.router.convert.chat_as_messages import ChatAsMessages
-from services.router.convert.fold_messages import fold
+from services.router.convert.answers.chat_as_messages import ChatAsMessages
+from services.router.convert.answers.fold_messages import fold
 from services.router.convert.names import Names, short
 from tests.fixtures.conversions import Json, answering, as_messages, chunk, every_chunking, sent
 from tests.fixtures.strict_messages_stream import check

@@ -7,7 +7,7 @@ import pytest
 
 from libs.pricing import Usage
 from services.router import chat_wire
-from services.router.convert.chat_as_messages import ChatAsMessages
+from services.router.convert.answers.chat_as_messages import ChatAsMessages
 from tests.fixtures.conversions import Json, answering, as_messages, chunk, chunk_of, every_chunking, sent
 from tests.fixtures.strict_messages_stream import check
 

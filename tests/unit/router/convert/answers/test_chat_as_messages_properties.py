@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from libs import sse
 from libs.pricing import Usage
 from services.router import chat_wire
-from services.router.convert.chat_as_messages import ChatAsMessages
-from services.router.convert.fold_messages import fold
+from services.router.convert.answers.chat_as_messages import ChatAsMessages
+from services.router.convert.answers.fold_messages import fold
 from tests.fixtures.conversions import Json, answering, as_messages, chunk, chunk_of, messages_of, plain, sent
 from tests.fixtures.strategies import json_values, thorough
 from tests.fixtures.strict_messages_stream import check

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from libs.pricing import Usage
 from services.router import chat_wire, meter
 from services.router.convert import figures
-from services.router.convert.chat_as_messages import ChatAsMessages
-from services.router.convert.fold_messages import fold
+from services.router.convert.answers.chat_as_messages import ChatAsMessages
+from services.router.convert.answers.fold_messages import fold
+from services.router.convert.answers.unfold_chat import unfold
 from services.router.convert.names import Names, short
-from services.router.convert.unfold_chat import unfold
 from tests.fixtures.conversions import Json, answering, plain
 from tests.fixtures.strategies import thorough
 from tests.fixtures.strict_messages_stream import check

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.errors import GatewayError, UpstreamFailed
-from services.router.convert import unfold_chat
-from services.router.convert.fold_chat import fold
+from services.router.convert.answers import unfold_chat
+from services.router.convert.answers.fold_chat import fold
 from tests.fixtures.conversions import Json
 from tests.fixtures.strategies import json_values, thorough
 

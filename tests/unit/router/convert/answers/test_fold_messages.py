@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.errors import UpstreamFailed
-from services.router.convert.fold_messages import fold, tool_input
+from services.router.convert.answers.fold_messages import fold, tool_input
 from tests.fixtures.conversions import Json
 from tests.fixtures.strategies import json_values, thorough
 

@@ -6,9 +6,9 @@ import pytest
 
 from libs.pricing import Usage
 from services.router import messages_wire
-from services.router.convert import fold_chat
-from services.router.convert.finish_reasons import OF_STOP
-from services.router.convert.messages_as_chat import MessagesAsChat
+from services.router.convert.answers import fold_chat
+from services.router.convert.answers.finish_reasons import OF_STOP
+from services.router.convert.answers.messages_as_chat import MessagesAsChat
 from services.router.convert.replay import Thought
 from tests.fixtures.chat_chunks import arguments, deltas, finish, joined, of_blocks
 from tests.fixtures.conversions import CHUNKINGS, Json, answering, as_chat, happenings

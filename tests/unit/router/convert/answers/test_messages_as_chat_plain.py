@@ -7,10 +7,10 @@ import pytest
 
 from libs.pricing import Usage
 from services.router import messages_wire, meter
-from services.router.convert import fold_chat
-from services.router.convert.messages_as_chat import MessagesAsChat
+from services.router.convert.answers import fold_chat
+from services.router.convert.answers.messages_as_chat import MessagesAsChat
+from services.router.convert.answers.unfold_messages import unfold
 from services.router.convert.names import Names, short
-from services.router.convert.unfold_messages import unfold
 from tests.fixtures.conversions import Json, answering, plain
 from tests.fixtures.strict_chat_stream import checked
 

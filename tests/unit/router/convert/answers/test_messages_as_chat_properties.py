@@ -11,9 +11,9 @@ from libs.errors import GatewayError
 from libs.pricing import Usage
 from services.router import messages_wire, meter
 from services.router.convert import figures
-from services.router.convert.fold_chat import fold
-from services.router.convert.messages_as_chat import MessagesAsChat
-from services.router.convert.unfold_messages import unfold
+from services.router.convert.answers.fold_chat import fold
+from services.router.convert.answers.messages_as_chat import MessagesAsChat
+from services.router.convert.answers.unfold_messages import unfold
 from tests.fixtures.conversions import Json, answering, as_chat, chat_of, compact, plain
 from tests.fixtures.message_events import added, closed, ended, opened, started, stream, text, thinking, tool
 from tests.fixtures.strategies import json_values, quick, thorough, usages

@@ -8,7 +8,7 @@ from hypothesis import given
 from openai.lib.streaming._deltas import accumulate_delta
 
 from libs.errors import UpstreamFailed
-from services.router.convert.tidy import CallTidy
+from services.router.convert.answers.tidy import CallTidy
 from tests.fixtures.conversions import Json
 from tests.fixtures.strategies import json_values, thorough
 

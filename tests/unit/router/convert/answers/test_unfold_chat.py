@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from libs.errors import UpstreamFailed
 from services.router import chat_wire
-from services.router.convert.unfold_chat import unfold
+from services.router.convert.answers.unfold_chat import unfold
 from tests.fixtures.conversions import Json, plain
 from tests.fixtures.strategies import json_values, thorough
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.errors import GatewayError, UpstreamFailed
-from services.router.convert import fold_messages
-from services.router.convert.unfold_messages import unfold
+from services.router.convert.answers import fold_messages
+from services.router.convert.answers.unfold_messages import unfold
 from tests.fixtures.conversions import Json
 from tests.fixtures.strategies import json_values, thorough
 

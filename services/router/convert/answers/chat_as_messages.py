@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from libs.pricing import Usage
 from services.router.chat_wire import Choice, Chunk, Delta
-from services.router.convert import figures, said, stop_reasons
-from services.router.convert.call_blocks import CallBlocks, digest
-from services.router.convert.message_blocks import MessageBlocks, Prose
+from services.router.convert import figures
+from services.router.convert.answers import said, stop_reasons
+from services.router.convert.answers.call_blocks import CallBlocks, digest
+from services.router.convert.answers.message_blocks import MessageBlocks, Prose
+from services.router.convert.answers.think_tags import ThinkTags
 from services.router.convert.terms import Answering
-from services.router.convert.think_tags import ThinkTags
 
 Event = dict[str, Any]
 UNFIT_FOR_ID: Final = re.compile(r"[^A-Za-z0-9_-]")

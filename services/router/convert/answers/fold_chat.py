@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from libs.errors import UpstreamFailed
-from services.router.convert.folded_choice import FoldedChoice, is_empty
+from services.router.convert.answers.folded_choice import FoldedChoice, is_empty
 
 Json = dict[str, Any]
 NO_ANSWER: Final = "The provider sent something that is no answer."

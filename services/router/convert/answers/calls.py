@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from services.router.convert.inputs import compact
+from services.router.convert.answers.inputs import compact
 from services.router.convert.surrogates import mended
 
 Fragment = dict[str, Any]

@@ -9,9 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from libs.pricing import Usage
-from services.router.convert import figures, finish_reasons
-from services.router.convert.call_blocks import digest
-from services.router.convert.inputs import arguments_of
+from services.router.convert import figures
+from services.router.convert.answers import finish_reasons
+from services.router.convert.answers.call_blocks import digest
+from services.router.convert.answers.inputs import arguments_of
 from services.router.convert.replay import Thought
 from services.router.convert.surrogates import Halves, mended
 from services.router.convert.terms import Answering

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from libs.errors import UpstreamFailed
-from services.router.convert.inputs import arguments_of
+from services.router.convert.answers.inputs import arguments_of
 
 Json = dict[str, Any]
 NO_ANSWER: Final = "The provider sent something that is no answer."

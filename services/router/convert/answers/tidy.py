@@ -6,7 +6,7 @@ refuse one without a type.
 
 from typing import Any
 
-from services.router.convert.calls import Call, Calls, Fragment, arguments_of, id_of, index_of
+from services.router.convert.answers.calls import Call, Calls, Fragment, arguments_of, id_of, index_of
 
 
 class CallTidy:

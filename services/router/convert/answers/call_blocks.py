@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
-from services.router.convert.calls import Call, Calls, Fragment
-from services.router.convert.message_blocks import MessageBlocks, Prose
+from services.router.convert.answers.calls import Call, Calls, Fragment
+from services.router.convert.answers.message_blocks import MessageBlocks, Prose
 from services.router.convert.names import Names
 from services.router.convert.surrogates import mended
 

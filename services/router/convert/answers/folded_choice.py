@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from services.router.convert.call_blocks import digest
-from services.router.convert.calls import Call, Calls, Fragment
-from services.router.convert.said import text
+from services.router.convert.answers.call_blocks import digest
+from services.router.convert.answers.calls import Call, Calls, Fragment
+from services.router.convert.answers.said import text
 from services.router.convert.surrogates import mended
 
 Json = dict[str, Any]

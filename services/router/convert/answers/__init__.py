@@ -1,0 +1,1 @@
+"""Answers from one protocol to the other: as a stream of events always, so that plain ones cannot differ. Pure."""
