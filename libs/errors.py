@@ -73,12 +73,6 @@ class ContextTooLong(InvalidRequest):
     code = "context_length_exceeded"
 
 
-class ProtocolNotOffered(InvalidRequest):
-    """The model is not served in the caller's protocol."""
-
-    code = "protocol_not_offered"
-
-
 class AuthenticationFailed(GatewayError):
     """No key, or none that is known."""
 

@@ -6,11 +6,13 @@ import msgspec
 
 from libs.contracts.profile import Profile
 from libs.errors import InvalidRequest
+from services.router.convert.to_chat import thinking
 from services.router.raws import UNREADABLE, Fields, fields_of, has, raw
 
 DEVELOPER: Final = b'"developer"'
 ASSISTANT: Final = b'"assistant"'
 EMPTY: Final = (b"[]", b"null", b"")
+SWITCHES: Final = ("thinking", "enable_thinking", "thinking_budget", "reasoning_effort", "reasoning")
 _turns: Final = msgspec.json.Decoder(list[Fields])
 
 
@@ -20,6 +22,8 @@ def edit(fields: Fields, profile: Profile, *, stream: bool) -> None:
         _ask_for_usage(fields)
     if profile.tool_stream and stream and bytes(fields.get("tools", b"")) not in EMPTY:
         fields["tool_stream"] = raw(value=True)
+    if profile.thinking_when_absent == "off" and not any(has(fields, name) for name in SWITCHES):
+        fields.update({name: raw(value) for name, value in thinking.off(profile).items()})
     turns = _turns.decode(fields.get("messages", b"[]"))
     changed = [_edit_turn(turn, profile) for turn in turns]
     if any(changed):

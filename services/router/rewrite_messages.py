@@ -24,6 +24,8 @@ def edit(fields: Fields, profile: Profile) -> None:
     """Changes ``fields`` in place. Raises one of UNREADABLE for messages that are none."""
     if not profile.billing_header and BILLING.encode() in bytes(fields.get("system", b"")):
         _drop_billing(fields)
+    if profile.thinking_when_absent == "off" and profile.thinking != "none" and not has(fields, "thinking"):
+        fields["thinking"] = raw({"type": "disabled"})
     turns = _turns.decode(fields.get("messages", b"[]"))
     edited = _with_reminders(turns) if profile.mid_system != "keep" else turns
     if not profile.unsigned_thinking:

@@ -95,8 +95,7 @@ async def test_thoughts_go_back_with_the_results_of_tools(
 async def test_the_length_is_obeyed(
     tapped: Tapped, customer: Customer, speaker: Speaker, model: str, stream: bool
 ) -> None:
-    name = "max_completion_tokens" if isinstance(speaker, OpenAI) else "max_tokens"
-    said = await speaker.ask(model, "tell me a long story", stream=stream, **{name: 5})
+    said = await speaker.ask(model, "tell me a long story", stream=stream, max_tokens=5)
     assert (said.stop, said.output_tokens) == ("length", 5)
     await assert_paid(tapped, customer, said)
 

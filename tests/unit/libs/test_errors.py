@@ -28,7 +28,6 @@ TABLE = [
     Row(errors.ModelNotFound, 400, 400, BAD, "model_not_found", BAD),
     Row(errors.UnsupportedParameter, 400, 400, BAD, "unsupported_parameter", BAD),
     Row(errors.ContextTooLong, 400, 400, BAD, "context_length_exceeded", BAD),
-    Row(errors.ProtocolNotOffered, 400, 400, BAD, "protocol_not_offered", BAD),
     Row(errors.AuthenticationFailed, 401, 401, BAD, "invalid_api_key", "authentication_error", should_retry=False),
     Row(
         errors.InsufficientBalance,

@@ -78,6 +78,20 @@ def test_arguments_are_streamed_only_when_told_to() -> None:
     assert "tool_stream" not in chat({"tools": []}, stream=True, tool_stream=True)
 
 
+@pytest.mark.parametrize(
+    ("style", "switch"),
+    [("deepseek", {"thinking": {"type": "disabled"}}), ("qwen", {"enable_thinking": False}), ("none", {})],
+)
+def test_silence_switches_thinking_off_where_the_model_is_sold_so(style: str, switch: dict[str, Any]) -> None:
+    plain = chat({}).keys()
+    found = chat({}, thinking=style, thinking_when_absent="off")
+    assert {name: found[name] for name in found.keys() - plain} == switch
+    asked = chat({"reasoning_effort": "high"}, thinking=style, thinking_when_absent="off")
+    assert asked.keys() - plain == {"reasoning_effort"}
+    assert "thinking" not in messages({}, thinking="budget")
+    assert messages({}, thinking="budget", thinking_when_absent="off")["thinking"] == {"type": "disabled"}
+
+
 def test_tools_that_the_provider_runs_never_slip_through_beside_others() -> None:
     own = {"name": "f", "input_schema": {"type": "object"}}
     body = {**turns(("user", "hi")), "tools": [{"type": "web_search_20250305", "name": "web_search"}, own]}

@@ -59,6 +59,11 @@ def switch(asked: Wish, profile: Profile) -> Switch:
     return Switch(found.fields, found.thinks, _not_honoured(asked, found))
 
 
+def off(profile: Profile) -> dict[str, Any]:
+    """What switches thinking off there, if anything does."""
+    return switch(Wish("off"), profile).fields
+
+
 def nearest(word: Effort, known: tuple[Effort, ...]) -> Effort | None:
     """The word itself; else the next stronger one up to `high`; else the next weaker one; else the weakest.
 
