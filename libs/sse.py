@@ -3,7 +3,9 @@
 Format: WHATWG HTML §9.2.6. `id` and `retry` are ignored; comments are counted as life and produce nothing.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 import msgspec
 
@@ -33,8 +35,16 @@ class Reader:
         self._data: list[bytes] = []
         self._size = 0
 
-    def feed(self, chunk: bytes) -> Iterator[Event]:
-        """The events that ``chunk`` completes. Raises EventTooLarge."""
+    def feed(self, chunk: bytes) -> Iterable[Event]:
+        """The events that ``chunk`` completes, to be read before the next one is fed. Raises EventTooLarge."""
+        if self._data or self._rest or self._name or self._at_start or self._after_cr:
+            return self._lines(chunk)
+        if not chunk.endswith(b"\n\n") or b"\r" in chunk or len(chunk) > MAX_EVENT_BYTES:
+            return self._lines(chunk)
+        events = [_plain(piece) for piece in chunk[:-2].split(b"\n\n")]
+        return self._lines(chunk) if None in events else cast("list[Event]", events)
+
+    def _lines(self, chunk: bytes) -> Iterator[Event]:
         *lines, rest = self._with_plain_ends(self._past_bom(chunk)).split(b"\n")
         for line in lines:
             if (event := self._take(self._completed(line))) is not None:
@@ -101,10 +111,25 @@ class Reader:
             raise EventTooLarge(f"an event of more than {MAX_EVENT_BYTES} bytes")
 
 
+def _plain(piece: bytes) -> Event | None:
+    """What most chunks of most providers are made of: one line of data, under a name or none. None: anything else."""
+    name = ""
+    if piece.startswith(b"event: "):
+        head, _, piece = piece.partition(b"\n")
+        name = head[7:].decode("utf-8", "replace")
+    return Event(name, piece[6:]) if piece.startswith(b"data: ") and b"\n" not in piece else None
+
+
 def encode(data: bytes, name: str = "") -> bytes:
     """One event as bytes. ``data`` may hold newlines."""
-    head = b"event: " + name.encode() + b"\n" if name else b""
-    return head + b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
+    return b"%bdata: %b\n\n" % (_head(name), data) if name else b"data: %b\n\n" % data
+
+
+@functools.lru_cache(maxsize=64)
+def _head(name: str) -> bytes:
+    return b"event: " + name.encode() + b"\n"
 
 
 def _is_whole(data: bytes) -> bool:

@@ -70,7 +70,10 @@ class ChatPassage(Passage):
 
 def said(delta: Delta) -> int:
     """Bytes of an answer in one delta: its texts, and of tool calls their names and arguments."""
-    total = sum(map(size_of, (delta.content, delta.reasoning_content, delta.reasoning, delta.refusal)))
+    total = 0
+    for text in (delta.content, delta.reasoning_content, delta.reasoning, delta.refusal):
+        if text:
+            total += size_of(text)
     if not delta.tool_calls and not delta.function_call:
         return total
     calls = delta.tool_calls if isinstance(delta.tool_calls, list) else []

@@ -62,11 +62,11 @@ class AsChat(Telling[Happening]):
 
 
 def as_chat_events(chunks: Iterable[dict[str, Any]]) -> bytes:
-    return b"".join(sse.encode(encoded(chunk)) for chunk in chunks)
+    return b"".join([sse.encode(encoded(chunk)) for chunk in chunks])
 
 
 def as_messages_events(events: Iterable[dict[str, Any]]) -> bytes:
-    return b"".join(sse.encode(encoded(event), event["type"]) for event in events)
+    return b"".join([sse.encode(encoded(event), event["type"]) for event in events])
 
 
 class Collected:

@@ -61,4 +61,4 @@ class MessagesPassage(Passage):
         if (block := seen.content_block) is not None:
             self.delivered += size_of(block.text)
         if (delta := seen.delta) is not None:
-            self.delivered += sum(map(size_of, (delta.text, delta.thinking, delta.partial_json)))
+            self.delivered += size_of(delta.text or delta.thinking or delta.partial_json)

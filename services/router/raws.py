@@ -9,6 +9,7 @@ T = TypeVar("T")
 Fields = dict[str, msgspec.Raw]
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NULL: Final = b"null"
+_encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(Fields)
 
 
@@ -24,7 +25,7 @@ def raw(value: object) -> msgspec.Raw:
 def encoded(value: object) -> bytes:
     """JSON, also of text in which a provider cut an emoji in two."""
     try:
-        return msgspec.json.encode(value)
+        return _encode(value)
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":")).encode()
 
@@ -53,4 +54,4 @@ def size_of(said: Any) -> int:
     if not said:
         return 0
     text = said if isinstance(said, str) else json.dumps(said, separators=(",", ":"), ensure_ascii=False)
-    return len(text.encode("utf-8", "surrogatepass"))
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
