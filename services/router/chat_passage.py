@@ -4,7 +4,7 @@ Rules: the answer ends at `[DONE]`, or at the end of the bytes once every choice
 was cut.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from libs import sse
 from libs.contracts.dispatch import Dispatch
@@ -14,9 +14,6 @@ from services.router.chat_wire import Choice, Chunk, Delta, decoder
 from services.router.passage import NO_ANSWER, NO_USAGE, UNKNOWN, Passage, Terms, id_of
 from services.router.raws import UNREADABLE, read, size_of
 from services.router.telling import Telling
-
-BROKEN_FINISHES: Final = frozenset({"network_error", "insufficient_system_resource", "error", "abort"})
-# GLM's, DeepSeek's and two engines' words for it
 
 
 class ChatPassage(Passage):
@@ -53,7 +50,7 @@ class ChatPassage(Passage):
     def _see(self, choice: Choice) -> None:
         index = choice.index or 0
         self._begun.add(index)
-        if choice.finish_reason in BROKEN_FINISHES:
+        if choice.finish_reason in refusals.BROKEN_FINISHES:
             self._fail(refusals.broken_finish(choice.finish_reason))
         elif choice.finish_reason:
             self._finished.add(index)

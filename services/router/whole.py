@@ -10,7 +10,7 @@ from libs.contracts.dispatch import Dispatch
 from libs.errors import UpstreamFailed
 from libs.pricing import Usage
 from libs.protocols import OPENAI_CHAT, Protocol
-from services.router import meter
+from services.router import meter, refusals
 from services.router.convert.answers import unfold_chat, unfold_messages
 from services.router.passage import NO_ANSWER, UNKNOWN, Terms, id_of
 from services.router.raws import UNREADABLE, encoded, fields_of, raw
@@ -36,6 +36,11 @@ class Seen(msgspec.Struct):
     error: Any = None
 
 
+class Ended(msgspec.Struct):
+    finish_reason: Any = None
+
+
+_choice = msgspec.json.Decoder(Ended)
 _seen = msgspec.json.Decoder(Seen)
 STREAMED: Final = (b"data:", b"event:", b":", b"\xef\xbb\xbf")
 
@@ -51,11 +56,24 @@ def answer(body: bytes, order: Dispatch, started_ms: int, terms: Terms = UNKNOWN
     said = seen.choices if order.protocol == OPENAI_CHAT else seen.content
     if said is None:
         raise UpstreamFailed(NO_ANSWER)
+    if order.protocol == OPENAI_CHAT:
+        _refuse_broken(said)
     fields["model"] = raw(order.model)
     usage = _usage(seen, order)
     if usage is not None:
         fields["usage"] = with_cost(fields["usage"], usage, order, started_ms)
     return Whole(msgspec.json.encode(fields), usage, id_of(seen.id), sum(len(bytes(part)) for part in said))
+
+
+def _refuse_broken(choices: list[msgspec.Raw]) -> None:
+    """Raises the error that a provider's own word for the end of a choice means."""
+    for choice in choices:
+        try:
+            finish = _choice.decode(choice).finish_reason
+        except UNREADABLE:
+            continue  # a choice of another shape passes as it is
+        if isinstance(finish, str) and finish in refusals.BROKEN_FINISHES:
+            raise refusals.broken_finish(finish)
 
 
 def _usage(seen: Seen, order: Dispatch) -> Usage | None:

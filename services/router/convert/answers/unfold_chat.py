@@ -49,9 +49,16 @@ def _said(message: Json) -> list[Json]:
 
 def _ended(choice: Json, plain: Json) -> Json:
     """Its last chunk, with whatever else the choice says."""
-    finish = choice.get("finish_reason")
     others = {name: choice[name] for name in choice if name not in ("message", "delta")}
-    return {**others, **plain, "delta": {}, "finish_reason": finish if isinstance(finish, str) else None}
+    return {**others, **plain, "delta": {}, "finish_reason": _finish(choice)}
+
+
+def _finish(choice: Json) -> str:
+    """A plain answer is whole, whatever it says of its end; a stream must say something."""
+    finish, message = choice.get("finish_reason"), choice.get("message")
+    if isinstance(finish, str) and finish:
+        return finish
+    return "tool_calls" if isinstance(message, dict) and message.get("tool_calls") else "stop"
 
 
 def _numbered(call: Any, number: int) -> Any:
