@@ -6,6 +6,8 @@ SHELL := /bin/sh
 BIN := .venv/bin
 ANY_PYTHON := $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
 WORKERS ?= 2
+# The agents that `make test` leaves to `make test-agents`.
+AGENTS := tests/agents/test_qwen_code.py tests/agents/test_opencode.py
 # These come with pydantic-settings, aio-pika, aiohttp and the SDKs, whose versions decide theirs.
 COME_ALONG := --per-rule-ignores 'DEP003=pydantic|aiormq|pamqp|yarl|httpx2'
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
@@ -51,7 +53,12 @@ fmt: venv ## Put the code into the project's format
 	$(BIN)/ruff format
 
 test: venv ## All tests, with private servers of their own; WORKERS=2 at a time
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m tests.agents.install sdks claude
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(addprefix --ignore=,$(AGENTS)) $(TESTS)
+
+test-agents: venv ## Coding agents, headless, through a whole gateway; needs Node.js
+	TOKENOUTPUT_REQUIRE_NODE=1 $(BIN)/python -m tests.agents.install
+	TOKENOUTPUT_REQUIRE_NODE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/agents
 
 e2e: venv ## Only the tests that call a whole running gateway
 	$(BIN)/python -m pytest tests/e2e

@@ -64,12 +64,13 @@ class Holds:
             for hold in await self._pipeline(now):
                 self.later(hold)
 
-    def later(self, hold: Ended) -> None:
-        """Ends the hold in a moment: also one that Redis may have made although it did not say so."""
+    def later(self, hold: Ended, *, after: float = AGAIN_SECONDS) -> None:
+        """Ends the hold in a moment: also one that Redis may have made although it did not say so. ``after``: seconds
+        in which somebody else may still end it with what it cost."""
         if len(self._waiting) >= MOST_WAITING:
             forgotten = self._waiting.pop(next(iter(self._waiting)))
             log.error("hold_forgotten", org=forgotten[1].org, request_id=forgotten[1].request_id.hex)
-        self._waiting[hold.request_id] = (time.monotonic() + AGAIN_SECONDS, hold)
+        self._waiting[hold.request_id] = (time.monotonic() + after, hold)
 
     async def keep_trying(self) -> None:
         while True:
@@ -78,10 +79,12 @@ class Holds:
             await self._try_again([hold for at, hold in self._waiting.values() if at <= now])
 
     async def last_call(self) -> None:
-        """Before the process ends: nobody else would end some of these."""
+        """Before the process ends: nobody else would end some of these. Those that somebody else may still end with
+        what they cost are left to him."""
+        soon = time.monotonic() + AGAIN_SECONDS
         try:
             async with asyncio.timeout(LAST_CALL_SECONDS):
-                await self._try_again([hold for _, hold in self._waiting.values()])
+                await self._try_again([hold for at, hold in self._waiting.values() if at <= soon])
         except TimeoutError:
             log.warning("holds_left", holds=len(self._waiting))
 

@@ -22,6 +22,9 @@ HIDDEN: Final = re.compile(rb'"(?:[a-z_]|\\u00[4-7][0-9a-fA-F]){4,12}"')  # lett
 ANY_NUMBER: Final = 1 << 31
 THREADS_UNSUPPORTED: Final = {"details": {"error_code": "thread_unsupported_request"}}  # SDKs fall back at this word
 
+NOTHING: Final = msgspec.Raw(b"null")
+EMPTY: Final = (b"null", b"[]", b'""')
+
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
 Unit = Annotated[float, msgspec.Meta(ge=0, le=1)]
 UpToTwo = Annotated[float, msgspec.Meta(ge=0, le=2)]
@@ -87,8 +90,8 @@ class CountHead(msgspec.Struct):
 
     model: str
     messages: list[Message] | None = None
-    system: Any = None
-    tools: list[Any] | None = None
+    system: msgspec.Raw = NOTHING
+    tools: list[msgspec.Raw] | None = None
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -115,7 +118,7 @@ def look(body: bytes, protocol: Protocol) -> Head:
 def model_to_count(body: bytes) -> str:
     """The model of a request whose tokens are to be counted. Raises InvalidRequest naming the field."""
     seen = mistakes.read(_count, body, ANTHROPIC_MESSAGES)
-    if not (seen.messages or seen.system or seen.tools):
+    if not seen.messages and bytes(seen.system) in EMPTY and not seen.tools:
         raise mistakes.missing("messages", ANTHROPIC_MESSAGES)
     return seen.model
 
@@ -123,13 +126,12 @@ def model_to_count(body: bytes) -> str:
 def _of_chat(body: bytes) -> Head:
     seen = mistakes.read(_chat, body, OPENAI_CHAT)
     _refuse_what_has_no_price(seen)
-    caps = [cap for cap in (seen.max_tokens, seen.max_completion_tokens) if cap is not None]
     return Head(
         model=seen.model,
         stream=bool(seen.stream),
         usage_wanted=bool(seen.stream_options and seen.stream_options.include_usage),
         choices=seen.n or 1,
-        output_cap=min(caps) if caps else None,
+        output_cap=seen.max_completion_tokens if seen.max_completion_tokens is not None else seen.max_tokens,
         input_bound=_input_bound(body, len(seen.messages)),
     )
 

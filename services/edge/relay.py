@@ -30,6 +30,10 @@ class RouterAway(Unavailable):
     """The router did not take the request, so nothing can have been spent."""
 
 
+class CallerLeft(ConnectionResetError):
+    """Before the answer was over. The router may have the request or may not: it ends the hold if it has."""
+
+
 class Relay:
     """The leg from the edge to the router."""
 
@@ -40,7 +44,7 @@ class Relay:
         self._timeout = aiohttp.ClientTimeout(total=answer_seconds, sock_connect=3)
 
     async def send(self, request: web.Request, body: bytes, sealed: str, extra: dict[str, str]) -> web.StreamResponse:
-        """Raises RouterAway when the router cannot be reached and UpstreamFailed when its answer is lost."""
+        """Raises RouterAway when the router cannot be reached, UpstreamFailed when its answer is lost; CallerLeft."""
         headers = {
             **self._identity.authorization("router"),
             dispatch.HEADER: sealed,
@@ -56,7 +60,7 @@ class Relay:
             if not limit.expired():
                 raise
             note(request, client_gone=True)
-            raise ConnectionResetError("the caller hung up") from error
+            raise CallerLeft("the caller hung up") from error
 
     async def _carry(
         self, request: web.Request, body: bytes, headers: dict[str, str], extra: dict[str, str]

@@ -17,7 +17,7 @@ from services.router import reading, refusals, whole
 from services.router.choose import Chosen
 from services.router.passage import Passage
 from services.router.passages import Told, terms_of, told_to
-from services.router.prepare import Prepared
+from services.router.prepare import BYTES_PER_TOKEN, Prepared
 from services.router.reading import CUT
 from services.router.terminal import NotKept, Terminal
 from services.router.upstream import Broken
@@ -25,6 +25,8 @@ from services.router.upstream import Broken
 log = structlog.get_logger()
 
 BEAT_SECONDS: Final = 1.0
+MAY_BE_ABOUT_LENGTH: Final = (400, 413, 422)
+CAREFUL_BYTES: Final = 1 << 20
 
 
 class Sink(Protocol):
@@ -128,8 +130,14 @@ class LiveAttempt:
             errors=self._chosen.offer.profile.errors,
             protocol=self._order.protocol,
             context_tokens=self._chosen.context_tokens,
-            prompt_tokens=tokens.estimate(self._prepared.body),
+            prompt_tokens=self._prompt_tokens(response.status),
         )
+
+    def _prompt_tokens(self, status: int) -> int:
+        """An estimate for a refusal that may be about the length; a quick one where a careful one would take long."""
+        body = self._prepared.body
+        careful = status in MAY_BE_ABOUT_LENGTH and len(body) <= CAREFUL_BYTES
+        return tokens.estimate(body) if careful else len(body) // BYTES_PER_TOKEN
 
     async def _whole(self, response: aiohttp.ClientResponse, started_ms: int) -> None:
         """A plain answer in the caller's own protocol: its bytes, edited."""
@@ -184,6 +192,8 @@ class LiveAttempt:
                     break
         except (*Broken, sse.EventTooLarge) as error:
             log.warning("upstream_broke", offer=self._chosen.offer.id, error=repr(error))
+        except GatewayError as error:
+            passage.failure = passage.failure or error
         if not passage.complete:
             passage.failure = passage.failure or UpstreamFailed(CUT)
 
@@ -220,6 +230,7 @@ class LiveAttempt:
         if self._ending or self._terminal.client_gone:
             return
         self._terminal.client_gone = True
+        self._terminal.heard = self._told.passage.delivered if self._told is not None else 0
         drain = self._chosen.offer.on_disconnect == "drain"
         self._limit.reschedule(self._loop.time() + (self._patience.hangup_seconds if drain else 0))
 

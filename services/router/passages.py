@@ -62,7 +62,7 @@ class Told:
         body = encoded(fold(self._collected.events))
         if not isinstance(self._telling, Kept):
             return body
-        return whole.answer(body, self._order, self._started_ms).body
+        return whole.answer(body, self._order, self._started_ms, charged=charged).body
 
     def to_remember(self) -> Memory | None:
         """What an OpenAI caller cannot give back of an answer's signed thinking."""

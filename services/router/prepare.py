@@ -1,6 +1,7 @@
 """What goes to the provider for a caller's request, and what the answer will have to know of it. Pure."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -15,6 +16,8 @@ from services.router.convert.to_chat import request as to_chat
 from services.router.convert.to_messages import request as to_messages
 
 BYTES_PER_TOKEN: Final = 4
+SPEAKABLE: Final = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+MOST_NAMED: Final = 32
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -34,7 +37,7 @@ def prepare(
     stream = order.stream or offer.profile.stream_only != "never"
     if offer.protocol == order.protocol:
         body, dropped = rewrite.request(received, order, offer, stream=stream)
-        return Prepared(body, stream, dropped)
+        return Prepared(body, stream, _speakable(dropped))
     terms = Terms(
         upstream_model=offer.upstream_model,
         output_cap=order.output_cap,
@@ -57,4 +60,9 @@ def prepare(
         thinking_hidden=converted.thinking_hidden,
         think_tags=offer.profile.think_tags,
     )
-    return Prepared(body, stream, converted.dropped, answering)
+    return Prepared(body, stream, _speakable(converted.dropped), answering)
+
+
+def _speakable(names: Iterable[str]) -> tuple[str, ...]:
+    """Fit for a header: callers choose these names, and a header has rules and a size."""
+    return tuple(name for name in dict.fromkeys(names) if SPEAKABLE.fullmatch(name))[:MOST_NAMED]

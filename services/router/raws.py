@@ -14,8 +14,19 @@ _fields = msgspec.json.Decoder(Fields)
 
 
 def fields_of(raw: bytes | msgspec.Raw) -> Fields:
-    """Raises one of UNREADABLE."""
-    return _fields.decode(raw)
+    """Raises one of UNREADABLE. Half an emoji is no error, as in ``read``."""
+    try:
+        return _fields.decode(raw)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError as error:
+        try:
+            found = json.loads(bytes(raw))
+        except ValueError:
+            raise error from None
+        if not isinstance(found, dict):
+            raise
+        return {name: msgspec.Raw(encoded(value)) for name, value in found.items()}
 
 
 def raw(value: object) -> msgspec.Raw:

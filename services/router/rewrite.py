@@ -10,11 +10,15 @@ import msgspec
 
 from libs.contracts.catalog import Offer
 from libs.contracts.dispatch import Dispatch
+from libs.contracts.profile import Profile
 from libs.errors import InvalidRequest
 from libs.protocols import OPENAI_CHAT
 from libs.server_tools import is_server_tool
 from services.router import rewrite_chat, rewrite_messages
 from services.router.raws import UNREADABLE, Fields, fields_of, has, raw
+
+UNPRICED: Final = ("service_tier", "speed", "inference_geo", "fallbacks", "fallback_credit_token", "billing_policy")
+CAP_FIELDS: Final = ("max_tokens", "max_completion_tokens")
 
 _tools: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -36,21 +40,22 @@ def _edit(fields: Fields, order: Dispatch, offer: Offer, *, stream: bool) -> tup
     fields["model"] = raw(offer.upstream_model)
     if stream and not order.stream:
         fields["stream"] = raw(value=True)
-    _cap(fields, order)
-    dropped = [*_without_server_tools(fields), *_without(fields, offer.profile.drop_fields)]
+    _cap(fields, order, offer.profile)
+    dropped = [*_without_server_tools(fields), *_without(fields, (*UNPRICED, *offer.profile.drop_fields))]
     if order.protocol == OPENAI_CHAT:
-        rewrite_chat.edit(fields, offer.profile, stream=stream)
+        rewrite_chat.edit(fields, offer.profile, order.output_cap, stream=stream)
     else:
-        rewrite_messages.edit(fields, offer.profile)
+        rewrite_messages.edit(fields, offer.profile, order.output_cap)
     return tuple(dropped)
 
 
-def _cap(fields: Fields, order: Dispatch) -> None:
-    """The provider may emit what was held for and not a token more. `max_tokens` is the name that all of them read;
-    the newer one is capped beside it where a caller used it, because some read that."""
-    fields["max_tokens"] = raw(order.output_cap)
-    if order.protocol == OPENAI_CHAT and has(fields, "max_completion_tokens"):
-        fields["max_completion_tokens"] = raw(order.output_cap)
+def _cap(fields: Fields, order: Dispatch, profile: Profile) -> None:
+    """The provider may emit what was held for and not a token more. Said once, by the name that this endpoint reads:
+    OpenAI's own refuses a request that has both."""
+    for name in CAP_FIELDS if order.protocol == OPENAI_CHAT else ():
+        if name != profile.cap_field:
+            fields.pop(name, None)
+    fields[profile.cap_field] = raw(order.output_cap)
 
 
 def _without_server_tools(fields: Fields) -> list[str]:

@@ -16,10 +16,11 @@ SWITCHES: Final = ("thinking", "enable_thinking", "thinking_budget", "reasoning_
 _turns: Final = msgspec.json.Decoder(list[Fields])
 
 
-def edit(fields: Fields, profile: Profile, *, stream: bool) -> None:
+def edit(fields: Fields, profile: Profile, cap: int, *, stream: bool) -> None:
     """Changes ``fields`` in place. Raises one of UNREADABLE for messages that are none."""
     if stream:
         _ask_for_usage(fields)
+    _fit_budget(fields, cap)
     if profile.tool_stream and stream and bytes(fields.get("tools", b"")) not in EMPTY:
         fields["tool_stream"] = raw(value=True)
     if profile.thinking_when_absent == "off" and not any(has(fields, name) for name in SWITCHES):
@@ -28,6 +29,14 @@ def edit(fields: Fields, profile: Profile, *, stream: bool) -> None:
     changed = [_edit_turn(turn, profile) for turn in turns]
     if any(changed):
         fields["messages"] = raw(turns)
+
+
+def _fit_budget(fields: Fields, cap: int) -> None:
+    """Qwen's thinking may not count against `max_tokens`: at least it gets no more than was held for."""
+    if has(fields, "thinking_budget"):
+        budget = msgspec.json.decode(fields["thinking_budget"])
+        if isinstance(budget, int | float) and budget > cap:
+            fields["thinking_budget"] = raw(cap)
 
 
 def _edit_turn(turn: Fields, profile: Profile) -> bool:

@@ -16,22 +16,36 @@ BILLING: Final = "x-anthropic-billing-header:"
 SYSTEM: Final = b'"system"'
 USER: Final = b'"user"'
 ASSISTANT: Final = b'"assistant"'
+LEAST_BUDGET: Final = 1024
+OFF: Final = {"type": "disabled"}
 _turns: Final = msgspec.json.Decoder(list[Fields])
 _blocks: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def edit(fields: Fields, profile: Profile) -> None:
+def edit(fields: Fields, profile: Profile, cap: int) -> None:
     """Changes ``fields`` in place. Raises one of UNREADABLE for messages that are none."""
     if not profile.billing_header and BILLING.encode() in bytes(fields.get("system", b"")):
         _drop_billing(fields)
     if profile.thinking_when_absent == "off" and profile.thinking != "none" and not has(fields, "thinking"):
-        fields["thinking"] = raw({"type": "disabled"})
+        fields["thinking"] = raw(OFF)
+    if has(fields, "thinking"):
+        _fit_budget(fields, cap)
     turns = _turns.decode(fields.get("messages", b"[]"))
     edited = _with_reminders(turns) if profile.mid_system != "keep" else turns
     if not profile.unsigned_thinking:
         edited = _without_foreign_thinking(fields, edited)
     if edited is not turns:
         fields["messages"] = raw(edited)
+
+
+def _fit_budget(fields: Fields, cap: int) -> None:
+    """A thinking budget must be below the output cap, and the cap may have been brought down to the model's own."""
+    thinking = msgspec.json.decode(fields["thinking"])
+    budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    if not isinstance(budget, int) or budget < cap:
+        return
+    fitting = cap - max(cap // 4, 1)
+    fields["thinking"] = raw({**thinking, "budget_tokens": fitting} if fitting >= LEAST_BUDGET else OFF)
 
 
 def _drop_billing(fields: Fields) -> None:
@@ -86,21 +100,42 @@ def _without_foreign_thinking(fields: Fields, turns: list[Fields]) -> list[Field
     """Without thinking that the provider did not sign. When the turn that is still waiting for its tool results lost
     some, thinking goes altogether: it may not be switched on in the middle of such a turn (Anthropic's rule)."""
     edited: list[Fields] = []
-    lost_at_last = False
+    lost_at: set[int] = set()  # places in ``edited``
     for turn in turns:
         kept = _signed_blocks(turn) if bytes(turn.get("role", b"")) == ASSISTANT else None
-        if bytes(turn.get("role", b"")) == ASSISTANT:
-            lost_at_last = kept is not None
         if kept is None:
             edited.append(turn)
         elif kept:
+            lost_at.add(len(edited))
             edited.append({**turn, "content": raw(kept)})
-    if len(edited) == len(turns) and all(a is b for a, b in zip(edited, turns, strict=True)):
+    if len(edited) == len(turns) and not lost_at:
         return turns
-    if lost_at_last and has(fields, "thinking"):
+    if has(fields, "thinking") and _is_broken(fields, edited, lost_at):
         for name in ("thinking", "context_management"):  # the latter clears thinking, and wants it switched on
             fields.pop(name, None)
     return edited
+
+
+def _is_broken(fields: Fields, turns: list[Fields], lost_at: set[int]) -> bool:
+    """Whether the calls that are under way lack thinking that has to come back: what was lost, and with a budget the
+    thinking that such a run of turns must begin with (it was off in the request that lost some)."""
+    first: Fields | None = None
+    for place in range(len(turns) - 1, -1, -1):
+        turn = turns[place]
+        if bytes(turn.get("role", b"")) == ASSISTANT:
+            if place in lost_at:
+                return True
+            first = turn
+        elif bytes(turn.get("role", b"")) == USER and b'"tool_result"' not in bytes(turn.get("content", b"")):
+            break
+    if first is None or bytes(fields_of(fields["thinking"]).get("type", b"")) != b'"enabled"':
+        return False
+    content = bytes(first.get("content", b""))
+    return not content.startswith(b"[") or not _begins_with_thinking(_blocks.decode(content))
+
+
+def _begins_with_thinking(blocks: list[msgspec.Raw]) -> bool:
+    return bool(blocks) and b"thinking" in bytes(fields_of(blocks[0]).get("type", b""))
 
 
 def _signed_blocks(turn: Fields) -> list[msgspec.Raw] | None:

@@ -34,7 +34,9 @@ class RouterSettings(ServiceSettings):
         default=50_000, description="How many thinking signatures of answers are kept, for a day.", ge=0
     )
     signatures_bytes: int = Field(default=64 << 20, description="How much memory they may take.", ge=0)
-    hangup_seconds: float = Field(default=30, description="How long usage is awaited when a caller hung up.", ge=0)
+    hangup_seconds: float = Field(
+        default=30, description="How long usage is awaited when a caller hung up.", ge=0, le=45
+    )
 
     @model_validator(mode="after")
     def _refuse_simulator_in_production(self) -> Self:

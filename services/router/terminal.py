@@ -33,6 +33,7 @@ class Terminal:
         self.first_token_at: int | None = None
         self.upstream_id: str | None = None
         self.client_gone = False
+        self.heard: int | None = None  # bytes of the answer, when the caller left in the middle of it
         self._order = order
         self._started = started
         self._spool = spool
@@ -45,7 +46,8 @@ class Terminal:
         got_nothing = not self._order.stream and not passage.complete
         if passage.delivered == 0 or got_nothing:
             return "void", Usage()
-        return "estimated", self.estimate(passage.usage, passage.delivered)
+        heard = passage.delivered if self.heard is None else min(self.heard, passage.delivered)
+        return "estimated", self.estimate(passage.usage, heard)
 
     def estimate(self, known: Usage | None, delivered: int) -> Usage:
         guess = meter.estimate(known, self._body_bytes, delivered)

@@ -11,6 +11,7 @@ from libs.errors import UpstreamFailed
 from libs.pricing import Usage
 from libs.protocols import OPENAI_CHAT, Protocol
 from services.router import meter, refusals
+from services.router.convert import figures
 from services.router.convert.answers import unfold_chat, unfold_messages
 from services.router.passage import NO_ANSWER, UNKNOWN, Terms, id_of
 from services.router.raws import UNREADABLE, encoded, fields_of, raw
@@ -45,8 +46,13 @@ _seen = msgspec.json.Decoder(Seen)
 STREAMED: Final = (b"data:", b"event:", b":", b"\xef\xbb\xbf")
 
 
-def answer(body: bytes, order: Dispatch, started_ms: int, terms: Terms = UNKNOWN) -> Whole:
-    """Raises UpstreamFailed for a body that is no answer, or that is an error with a good status."""
+def answer(
+    body: bytes, order: Dispatch, started_ms: int, terms: Terms = UNKNOWN, *, charged: Usage | None = None
+) -> Whole:
+    """``charged``: what is recorded, where that is known already: the caller is told the same.
+
+    Raises UpstreamFailed for a body that is no answer, or that is an error with a good status.
+    """
     try:
         seen, fields = _seen.decode(body), fields_of(body)
     except UNREADABLE as error:
@@ -54,12 +60,15 @@ def answer(body: bytes, order: Dispatch, started_ms: int, terms: Terms = UNKNOWN
     if seen.error is not None:
         raise terms.declared(seen.error, order.protocol)
     said = seen.choices if order.protocol == OPENAI_CHAT else seen.content
-    if said is None:
+    if said is None or (not said and order.protocol == OPENAI_CHAT):
         raise UpstreamFailed(NO_ANSWER)
     if order.protocol == OPENAI_CHAT:
         _refuse_broken(said)
     fields["model"] = raw(order.model)
     usage = _usage(seen, order)
+    if charged is not None and charged != usage:
+        shown = figures.chat(charged) if order.protocol == OPENAI_CHAT else figures.messages(charged)
+        fields["usage"], usage = raw(shown), charged
     if usage is not None:
         fields["usage"] = with_cost(fields["usage"], usage, order, started_ms)
     return Whole(msgspec.json.encode(fields), usage, id_of(seen.id), sum(len(bytes(part)) for part in said))

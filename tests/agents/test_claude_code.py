@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.fixtures.agents import Place, bash, lines, thoughts_of
+from tests.fixtures.agents import Command, Place, bash, lines, thoughts_of
 
 CHAT_MODEL: Final = "deepseek-chat"
 MESSAGES_MODEL: Final = "claude-sonnet-4-20250514"
@@ -34,7 +34,7 @@ def claude_code(claude: Path, place: Place) -> Claude:
 
     async def ask(model: str, prompt: str, **environment: str) -> Events:
         printed = ["--output-format", "stream-json", "--verbose"]
-        command = [claude, "-p", prompt, *printed, "--allowedTools", "Bash", "Read"]
+        command: Command = [claude, "-p", prompt, *printed, "--allowedTools", "Bash", "Read"]
         names = {"ANTHROPIC_MODEL": model, "ANTHROPIC_DEFAULT_HAIKU_MODEL": model}
         ours = {"ANTHROPIC_BASE_URL": place.gateway.url, "ANTHROPIC_AUTH_TOKEN": place.customer.key}
         ended = await place.run(command, {**names, **ours, **QUIET, **environment})
@@ -62,7 +62,7 @@ async def test_a_tool_runs_and_its_result_comes_back(claude_code: Claude, place:
     assert (call["name"], call["input"]["command"]) == ("Bash", "cat proof.txt")
     [result] = blocks(events, "tool_result")
     assert (result["tool_use_id"], result["content"]) == (call["id"], place.proof)
-    assert place.asked(place.proof), "the provider never saw what the tool said"
+    place.asked_with_proof()
     assert_success(events, place.proof)
     await place.assert_charged(model)
 
@@ -85,8 +85,7 @@ async def test_thoughts_are_shown_and_go_back_with_the_tool_result(
     first = blocks(events, "thinking")[0]
     assert first["thinking"]
     assert first["signature"]
-    [second] = place.asked(place.proof)
-    assert first["thinking"] in thoughts_of(second.body["messages"])
+    assert first["thinking"] in thoughts_of(place.asked_with_proof().body["messages"])
     assert_success(events, place.proof)
     await place.assert_charged(model)
 

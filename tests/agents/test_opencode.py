@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.fixtures.agents import Place, bash, lines, thoughts_of
+from tests.fixtures.agents import Command, Place, bash, lines, thoughts_of
 
 MODELS: Final = ("deepseek-chat", "claude-sonnet-4-20250514")
 PACKAGES: Final = {"openai_chat": "@ai-sdk/openai-compatible", "anthropic_messages": "@ai-sdk/anthropic"}
@@ -54,7 +54,7 @@ def ask(opencode: Path, place: Place) -> Ask:
 
     async def run(protocol: str, model: str, prompt: str) -> Events:
         (place.work / "opencode.json").write_text(configured(place, protocol, model))
-        command = [opencode, "run", "--format", "json", "--title", "a title", "-m", f"gateway/{model}"]
+        command: Command = [opencode, "run", "--format", "json", "--title", "a title", "-m", f"gateway/{model}"]
         ended = await place.run([*command, *prompt.split(" ")], QUIET)  # it puts quotes around words with spaces
         return lines(ended.output)
 
@@ -68,7 +68,7 @@ async def test_a_tool_runs_and_its_result_comes_back(ask: Ask, place: Place, pro
     assert len({part["callID"] for part in parts}) == 2
     assert [part["state"]["output"].strip() for part in parts] == [place.proof] * 2
     assert (place.work / "ran.txt").read_text().split() == ["ran", "ran"]
-    assert place.asked(place.proof), "the provider never saw what the tool said"
+    place.asked_with_proof()
     assert events[-1]["part"]["reason"] == "stop"
     assert any(event["type"] == "text" and event["part"]["text"] for event in events)
     await place.assert_charged(model)
@@ -77,6 +77,6 @@ async def test_a_tool_runs_and_its_result_comes_back(ask: Ask, place: Place, pro
 async def test_thoughts_go_back_with_the_tool_result(ask: Ask, place: Place, protocol: str, model: str) -> None:
     events = await ask(protocol, model, f"please [sim: thinking=7 tools=bash args='{SHOW}']")
     assert events[-1]["part"]["reason"] == "stop"
-    [second] = place.asked(place.proof)
-    assert all(len(thought.split()) == 7 for thought in thoughts_of(second.body["messages"]))
+    thoughts = thoughts_of(place.asked_with_proof().body["messages"])
+    assert [len(thought.split()) for thought in thoughts] == [7]
     await place.assert_charged(model)

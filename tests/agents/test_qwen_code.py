@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.fixtures.agents import Place, bash, thoughts_of
+from tests.fixtures.agents import Command, Place, bash, thoughts_of
 
 MODELS: Final = ("deepseek-chat", "claude-sonnet-4-20250514")
 SHOW: Final = bash("echo ran >>ran.txt; cat proof.txt")
@@ -36,7 +36,7 @@ def ask(qwen: Path, place: Place) -> Ask:
         url = f"{place.gateway.url}/v1" if protocol == "openai" else place.gateway.url
         name = protocol.upper()
         ours = {f"{name}_BASE_URL": url, f"{name}_API_KEY": place.customer.key, f"{name}_MODEL": model}
-        command = ["node", qwen, "--auth-type", protocol, "-m", model, "--yolo", "-o", "json", prompt]
+        command: Command = ["node", qwen, "--auth-type", protocol, "-m", model, "--yolo", "-o", "json", prompt]
         ended = await place.run(command, {**ours, "QWEN_TELEMETRY_ENABLED": "0"})
         events: Events = json.loads(ended.output)
         return events
@@ -51,6 +51,6 @@ async def test_a_tool_runs_and_its_result_comes_back(ask: Ask, place: Place, pro
     assert result["result"]
     assert result["stats"]["tools"]["totalSuccess"] == 2
     assert (place.work / "ran.txt").read_text().split() == ["ran", "ran"]
-    [second] = place.asked(place.proof)
-    assert all(len(thought.split()) == 7 for thought in thoughts_of(second.body["messages"]))
+    thoughts = thoughts_of(place.asked_with_proof().body["messages"])
+    assert [len(thought.split()) for thought in thoughts] == [7]
     await place.assert_charged(model)

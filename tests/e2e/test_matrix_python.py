@@ -165,7 +165,7 @@ async def test_the_newer_name_of_the_cap_is_known(
     ],
 )
 async def test_a_provider_error_is_the_sdks_own_exception(
-    customer: Customer, speaker: Speaker, model: str, stream: bool, cue: str, error: str, status: int
+    customer: Customer, speaker: Speaker, model: str, *, stream: bool, cue: str, error: str, status: int
 ) -> None:
     with pytest.raises(getattr(speaker.errors, error)) as caught:
         await speaker.ask(model, f"[sim: {cue}]", stream=stream)

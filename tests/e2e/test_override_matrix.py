@@ -1,4 +1,4 @@
-"""Which protocol an offer is called in is the provider's default or the offer's own word: all four cells by either."""
+"""A model is asked in its provider's default protocol or in the one that it names itself: all four cells by either."""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -13,7 +13,7 @@ from tests.fixtures.speakers import Speaker
 from tests.fixtures.stores import Stores
 from tests.fixtures.tap import Tapped, tapped_gateway
 
-# By the provider's default or by the offer's override, as the changed catalog below has them.
+# By the provider's default or by the model's override, as the changed catalog below has them.
 SPOKEN: Final = {
     "deepseek-chat": ANTHROPIC_MESSAGES,
     "deepseek-reasoner": OPENAI_CHAT,
@@ -24,12 +24,13 @@ SPOKEN: Final = {
 
 def changed(catalog: str) -> str:
     """DeepSeek's default is the other protocol, and one model of it and one of Qwen's override their defaults."""
-    head, deepseek, rest = catalog.partition("[providers.deepseek]")
-    text = head + deepseek + rest.replace('default_protocol = "openai_chat"', 'default_protocol = "anthropic_messages"', 1)
+    before, deepseek, after = catalog.partition("[providers.deepseek]")
+    default = 'default_protocol = "{}"'.format
+    text = before + deepseek + after.replace(default(OPENAI_CHAT), default(ANTHROPIC_MESSAGES), 1)
     for model in ("deepseek-reasoner", "qwen-plus"):
-        offers = f"[[models.{model}.offers]]\n"
-        assert offers in text
-        text = text.replace(offers, f'{offers}protocol = "{SPOKEN[model]}"\n')
+        head = f"[models.{model}]\n"
+        assert head in text
+        text = text.replace(head, f'{head}protocol = "{SPOKEN[model]}"\n')
     return text
 
 

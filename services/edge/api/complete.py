@@ -1,12 +1,12 @@
 """One completion, whichever protocol it came in: who, what, how much at most, and off to the router."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from aiohttp import web
 
 from libs.contracts import dispatch
 from libs.contracts.catalog import Model
-from libs.errors import ModelNotFound
+from libs.errors import ModelNotFound, UpstreamFailed
 from libs.protocols import Protocol
 from libs.runtime.app import REQUEST_ID, note
 from libs.runtime.clock import now_ms
@@ -17,7 +17,9 @@ from services.edge.ask import Ask
 from services.edge.callers import Caller
 from services.edge.head import Head, look
 from services.edge.parts import ADMISSION, CALLERS, HOLDS, RELAY, SETTINGS, SHELF
-from services.edge.relay import RouterAway
+from services.edge.relay import CallerLeft, RouterAway
+
+GOODBYE_SECONDS: Final = 60  # a router that has the request has ended its hold by then, whatever the provider does
 
 
 class _Admitted(NamedTuple):
@@ -45,6 +47,9 @@ async def complete(request: web.Request, protocol: Protocol) -> web.StreamRespon
         return await request.app[RELAY].send(request, body, sealed, _cap_header(ask))
     except RouterAway:
         await request.app[HOLDS].settle(Ended(caller.org, request_id, 0))
+        raise
+    except (CallerLeft, UpstreamFailed):
+        request.app[HOLDS].later(Ended(caller.org, request_id, 0), after=settings.dispatch_seconds + GOODBYE_SECONDS)
         raise
 
 

@@ -1,5 +1,8 @@
 """POST /v1/messages/count_tokens: how long a request is. Free, and an estimate of our own: no provider is asked."""
 
+import asyncio
+from typing import Final
+
 from aiohttp import web
 
 from libs import tokens
@@ -8,6 +11,8 @@ from services.edge.api import body
 from services.edge.api.complete import find_model
 from services.edge.head import model_to_count
 from services.edge.parts import CALLERS, SETTINGS
+
+LARGE: Final = 1 << 18  # a thread of its own: others wait for this one
 
 routes = web.RouteTableDef()
 
@@ -19,4 +24,5 @@ async def count_tokens(request: web.Request) -> web.Response:
     sent = await body.read(request, request.app[SETTINGS].max_body_bytes)
     model = find_model(request, model_to_count(sent))
     note(request, model=model.id)
-    return web.json_response({"input_tokens": tokens.estimate(sent)})
+    estimate = asyncio.to_thread(tokens.estimate, sent) if len(sent) > LARGE else None
+    return web.json_response({"input_tokens": await estimate if estimate is not None else tokens.estimate(sent)})

@@ -47,12 +47,12 @@ def test_a_stream_is_asked_for_with_true(protocol: Protocol, said: bool | None, 
         ({"max_tokens": 1}, 1),
         ({"max_completion_tokens": 7}, 7),
         ({"max_tokens": 9, "max_completion_tokens": 7}, 7),
-        ({"max_tokens": 7, "max_completion_tokens": 9}, 7),
+        ({"max_tokens": 7, "max_completion_tokens": 9}, 9),
         ({"max_tokens": None, "max_completion_tokens": 9}, 9),
         ({"max_tokens": 1 << 31}, 1 << 31),
     ],
 )
-def test_the_smaller_cap_of_the_two_names_counts(fields: dict[str, Any], cap: int | None) -> None:
+def test_the_newer_name_of_the_cap_counts(fields: dict[str, Any], cap: int | None) -> None:
     assert seen(**fields).output_cap == cap
 
 

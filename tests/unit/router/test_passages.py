@@ -15,7 +15,7 @@ from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, Protocol
 from services.router import whole
 from services.router.choose import Chosen, choose
 from services.router.passages import Told, told_to
-from services.router.prepare import Prepared
+from services.router.prepare import Prepared, prepare
 from tests.fixtures.conversions import DONE, answering, chunk, chunk_of, chunked, every_chunking, sent
 from tests.fixtures.samples import NOW_MS, offer, order, shelf
 
@@ -271,3 +271,41 @@ def test_context_overflow_inside_an_answer_names_the_model_s_limit(upstream: Pro
     fed(told, whole.as_events(b'{"error":{"code":"context_length_exceeded","message":"too long"}}', upstream))
     assert told.passage.failure is not None
     assert re.search(r"prompt is too long: \d+ tokens > \d+ maximum", told.passage.failure.message)
+
+
+@pytest.mark.parametrize("caller", [OPENAI_CHAT, ANTHROPIC_MESSAGES])
+def test_an_emoji_that_was_cut_in_two_breaks_no_stream(caller: Protocol) -> None:
+    halves = b'data: {"model":"x","choices":[{"index":0,"delta":{"content":"\\ud83d"}}]}\n\n' + (
+        b'data: {"model":"x","choices":[{"index":0,"delta":{"content":"\\ude00"}}]}\n\n'
+    )
+    told = way(OPENAI_CHAT, caller)
+    got = carried(told, [halves + sent(*FINISH)])
+    assert (told.passage.failure, told.passage.complete) == (None, True)
+    assert b"\xf0\x9f\x98\x80" in got or b"\\ud83d" in got
+
+
+@pytest.mark.parametrize("protocol", [OPENAI_CHAT, ANTHROPIC_MESSAGES])
+def test_a_folded_answer_shows_the_cost_that_is_recorded(protocol: Protocol) -> None:
+    """A provider's stream without figures is estimated: the caller is told the estimate, not what the events say."""
+    nothing = {**STOPPED, "usage": None}
+    data = sent(*CHAT, chunk("stop")) if protocol == OPENAI_CHAT else sent(START, *TEXT, nothing, STOP, done=b"")
+    told = way(protocol, protocol, stream=False)
+    carried(told, [data])
+    answer = json.loads(told.folded(Usage(input=10, output=5)))
+    assert answer["usage"]["cost"] == "0.000008200"
+
+
+def test_names_of_dropped_fields_are_fit_for_a_header() -> None:
+    """A caller chooses them."""
+    odd = {"x\r\nset-cookie: a=b": 1, "你": 1, "y" * 9000: 1, **{f"k{n}": 1 for n in range(3000)}}
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], **odd}).encode()
+    made = prepare(
+        body,
+        order(protocol=OPENAI_CHAT),
+        offer(protocol=ANTHROPIC_MESSAGES),
+        sign=lambda _: "tog1.x",
+        recall=lambda _: None,
+        started_ms=NOW_MS,
+    )
+    assert 0 < len(made.dropped) <= 32
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", name) for name in made.dropped)

@@ -88,14 +88,16 @@ def test_the_model_is_the_offer_s_own(protocol: Protocol) -> None:
         (b'{"max_tokens": null }', {"max_tokens": 1000}),
         (b'{"max_tokens":5}', {"max_tokens": 1000}),
         (b'{"max_tokens":5000}', {"max_tokens": 1000}),
-        (b'{"max_completion_tokens":5}', {"max_completion_tokens": 1000, "max_tokens": 1000}),
-        (b'{"max_completion_tokens":5,"max_tokens":null}', {"max_completion_tokens": 1000, "max_tokens": 1000}),
-        (b'{"max_completion_tokens":5,"max_tokens":9}', {"max_completion_tokens": 1000, "max_tokens": 1000}),
+        (b'{"max_completion_tokens":5}', {"max_tokens": 1000}),
+        (b'{"max_completion_tokens":5,"max_tokens":null}', {"max_tokens": 1000}),
+        (b'{"max_completion_tokens":5,"max_tokens":9}', {"max_tokens": 1000}),
         (rb'{"max_\u0074okens":5}', {"max_tokens": 1000}),
         (b'{"max_tokens":5,"max_tokens":7}', {"max_tokens": 1000}),
     ],
 )
-def test_the_cap_that_was_held_for_is_sent_under_every_name_that_counts(said: bytes, arrives: dict[str, Any]) -> None:
+def test_the_cap_that_was_held_for_is_sent_under_the_one_name_that_the_endpoint_reads(
+    said: bytes, arrives: dict[str, Any]
+) -> None:
     found = fields(said, stream=False)
     assert {name: found[name] for name in found if name != "model"} == arrives
     assert sent(said, stream=False).count(b'"max_tokens"') == ("max_tokens" in arrives)

@@ -175,3 +175,36 @@ def test_a_body_of_the_wrong_shape_is_the_caller_s_mistake(broken: dict[str, Any
     with pytest.raises(GatewayError) as caught:
         sent({**turns(("user", "hi")), **broken}, protocol=protocol, profile=strict)
     assert caught.value.status == 400
+
+
+def test_only_calls_under_way_go_on_without_thinking_when_the_model_was_changed() -> None:
+    """What was lost in an earlier turn does not switch thinking off; else the next tool loop could not be sent back."""
+    theirs = {"type": "thinking", "thinking": "hm", "signature": OURS}
+    own = {"type": "thinking", "thinking": "hm", "signature": REAL}
+    call = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "ok"}
+    thinking = {"type": "enabled", "budget_tokens": 900}
+    before = (("user", "hi"), ("assistant", [theirs, {"type": "text", "text": "yes"}]), ("user", "go on"))
+    assert "thinking" in messages({**turns(*before), "thinking": thinking}, unsigned_thinking=False)
+    loop = turns(*before, ("assistant", [own, call]), ("user", [result]))
+    assert "thinking" in messages({**loop, "thinking": thinking}, unsigned_thinking=False)
+    bare = turns(*before, ("assistant", [call]), ("user", [result]))
+    assert "thinking" not in messages({**bare, "thinking": thinking}, unsigned_thinking=False)
+    assert "thinking" in messages({**bare, "thinking": {"type": "adaptive"}}, unsigned_thinking=False)
+
+
+def test_a_thinking_budget_fits_into_the_cap_that_was_held_for() -> None:
+    """The order's cap is 1000: there is no room for Anthropic's least budget beside an answer."""
+    asked = {"thinking": {"type": "enabled", "budget_tokens": 30_000}, **turns(("user", "hi"))}
+    found, _ = sent(asked, protocol=ANTHROPIC_MESSAGES, profile=Profile(), output_cap=1000)
+    assert found["thinking"] == {"type": "disabled"}
+    found, _ = sent(asked, protocol=ANTHROPIC_MESSAGES, profile=Profile(), output_cap=8000)
+    assert found["thinking"] == {"type": "enabled", "budget_tokens": 6000}
+    assert chat({"thinking_budget": 30_000})["thinking_budget"] == 1000
+
+
+def test_what_changes_a_provider_s_price_is_left_out_and_named() -> None:
+    asked = {**turns(("user", "hi")), "service_tier": "priority", "speed": "fast", "inference_geo": "us"}
+    found, dropped = sent(asked, protocol=ANTHROPIC_MESSAGES, profile=Profile())
+    assert found.keys().isdisjoint({"service_tier", "speed", "inference_geo"})
+    assert dropped == ("service_tier", "speed", "inference_geo")
