@@ -13,6 +13,7 @@ from libs.runtime.migrate import migrate as apply_migrations
 from libs.runtime.settings import load
 from services.billing import commands as billing
 from services.billing.settings import BillingSettings
+from services.catalog import desk_commands
 from services.catalog.commands import app as catalog
 from services.configuration import page
 from services.edge import commands as edge
@@ -30,6 +31,9 @@ app.add_typer(catalog, name="catalog")
 app.add_typer(orgs, name="org")
 app.add_typer(keys, name="key")
 app.add_typer(ledger, name="ledger")
+app.add_typer(desk_commands.providers, name="provider")
+app.add_typer(desk_commands.offers, name="offer")
+app.add_typer(desk_commands.credentials, name="credential")
 
 
 def main() -> None:

@@ -50,4 +50,4 @@ def _inherited(name: str) -> Any:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required, secret" if field.annotation is SecretStr else "required"
-    return f"`{field.default}`" if field.default != "" else "empty"
+    return f"`{field.default}`" if field.default not in ("", None) else "empty"

@@ -22,7 +22,7 @@ OnDisconnect = Literal["cancel", "drain"]
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """Who serves. ``base_urls`` has one entry per protocol the provider speaks; ``credential`` names the environment
-    variable (or ``…_FILE``) that holds its key."""
+    variable (or ``…_FILE``) that holds its first key: the Credential with the provider's own id."""
 
     id: str
     name: str
@@ -31,9 +31,41 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     credential: str
 
 
+class Credential(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One key of a provider's account. It stands in the environment ``variable`` (or ``…_FILE``), or is ``sealed`` with
+    ``libs.sealing`` under its id and its provider's. Ids are unique among all providers' credentials."""
+
+    id: str
+    provider: str
+    variable: str = ""
+    sealed: str = ""
+    weight: int = 1
+    max_concurrent: int | None = None
+    paused: bool = False
+
+
+def sealing_context(provider: str, credential: str) -> str:
+    """What a credential is sealed for: it opens nowhere else."""
+    return f"credential/{provider}/{credential}"
+
+
+class Deadlines(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How long a provider may take, in seconds: to be reached (``connect``), until its ``first`` meaningful event,
+    between two events (``idle``), and in all."""
+
+    connect: float = 10.0
+    first: float = 120.0
+    idle: float = 300.0
+    total: float = 3500.0
+
+
+USUAL_DEADLINES: Final = Deadlines()
+
+
 class Offer(msgspec.Struct, frozen=True):
     """One provider's way to serve a Model. ``on_disconnect`` is ``cancel`` where the provider stops billing when we
-    hang up, ``drain`` where reading on costs nothing more. ``profile`` is what this endpoint takes and wants."""
+    hang up, ``drain`` where reading on costs nothing more. ``profile`` is what this endpoint takes and wants.
+    ``weight`` is its share among the offers of its ``priority``. ``paused`` is its own pause or its provider's."""
 
     id: str
     model: str
@@ -43,6 +75,9 @@ class Offer(msgspec.Struct, frozen=True):
     on_disconnect: OnDisconnect
     priority: int = 0
     profile: Profile = GENERIC
+    weight: int = 1
+    paused: bool = False
+    deadlines: Deadlines = USUAL_DEADLINES
 
 
 class Model(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -64,6 +99,11 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True):
     served_as: str | None = None
 
 
+def first_credential(provider: Provider) -> Credential:
+    """The one that every provider has, also in a snapshot of a release that knew no other."""
+    return Credential(provider.id, provider.id, provider.credential)
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """Everything that is sold at one moment. ``version`` grows with every publication."""
 
@@ -71,6 +111,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     providers: tuple[Provider, ...]
     models: tuple[Model, ...]
     offers: tuple[Offer, ...]
+    credentials: tuple[Credential, ...] = ()
 
 
 class Shelf:
@@ -83,10 +124,17 @@ class Shelf:
         self._offers: dict[str, list[Offer]] = {}
         for offer in sorted(snapshot.offers, key=lambda o: o.priority):
             self._offers.setdefault(offer.model, []).append(offer)
+        self._credentials: dict[str, list[Credential]] = {}
+        for credential in snapshot.credentials or map(first_credential, snapshot.providers):
+            self._credentials.setdefault(credential.provider, []).append(credential)
 
     def offers_of(self, model: str) -> Sequence[Offer]:
         """The model's offers, first choice first."""
         return self._offers.get(model, ())
+
+    def credentials_of(self, provider: str) -> Sequence[Credential]:
+        """The provider's credentials, paused ones too."""
+        return self._credentials.get(provider, ())
 
 
 EMPTY: Final = Shelf(Snapshot(0, (), (), ()))

@@ -8,9 +8,11 @@ from aiohttp import web
 from libs.runtime import postgres
 from libs.runtime.app import new_app
 from libs.runtime.health import HEALTH
+from libs.runtime.operators import listening
 from libs.runtime.tasks import watched
 from services.catalog import api
 from services.catalog.following import following
+from services.catalog.operator_api import operator_app
 from services.catalog.parts import POOL, SETTINGS, WINDOW
 from services.catalog.settings import CatalogSettings
 from services.catalog.window import Window
@@ -36,6 +38,8 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[POOL] = pool
         await stack.enter_async_context(following(pool, app[WINDOW], health, settings.poll_seconds))
         await stack.enter_async_context(watched(health, "postgres", lambda: pool.fetchval("SELECT 1")))
+        if settings.operator_port:
+            await stack.enter_async_context(listening(operator_app(app, settings, pool), settings))
         yield
 
 

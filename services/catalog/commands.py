@@ -35,7 +35,7 @@ def check(file: File, *, as_json: AsJson = False) -> None:
     snapshot = _read(file, as_json=as_json)
     models, offers = len(snapshot.models), len(snapshot.offers)
     answer = {"ok": True, "models": models, "offers": offers}
-    _say(answer, f"{file}: {models} models, {offers} offers; may be published", as_json=as_json)
+    say(answer, f"{file}: {models} models, {offers} offers; may be published", as_json=as_json)
 
 
 @app.command()
@@ -44,13 +44,13 @@ def apply(file: File, by: By, *, as_json: AsJson = False) -> None:
     snapshot = _read(file, as_json=as_json)
     try:
         publication = asyncio.run(_publish(snapshot, by))
-    except (*store.FAILED, store.WrongPrice) as error:
+    except (*store.FAILED, store.WrongPrice, store.IdTaken) as error:
         reason = str(error) or type(error).__name__
-        _give_up({"ok": False, "error": reason}, f"nothing was published: {reason}", as_json=as_json)
+        give_up({"ok": False, "error": reason}, f"nothing was published: {reason}", as_json=as_json)
     version, changes = publication.after.version, changes_of(publication.before, publication.after)
     head = f"published as version {version}" if publication.changed else f"nothing new; still version {version}"
     answer = {"ok": True, "published": publication.changed, "version": version, "changes": changes}
-    _say(answer, "\n".join([f"{file}: {head}", *_lines(changes)]), as_json=as_json)
+    say(answer, "\n".join([f"{file}: {head}", *_lines(changes)]), as_json=as_json)
 
 
 async def _publish(snapshot: Snapshot, by: str) -> store.Publication:
@@ -65,7 +65,7 @@ def _read(file: Path, *, as_json: bool) -> Snapshot:
     except rules.Refused as refused:
         mistakes = [{"file": str(file), **msgspec.structs.asdict(mistake)} for mistake in refused.mistakes]
         lines = "\n".join(f"{file}:{mistake.line}: {mistake.path}: {mistake.reason}" for mistake in refused.mistakes)
-        _give_up({"ok": False, "mistakes": mistakes}, lines, as_json=as_json)
+        give_up({"ok": False, "mistakes": mistakes}, lines, as_json=as_json)
 
 
 def _text(file: Path) -> str:
@@ -81,11 +81,11 @@ def _lines(changes: Changes) -> list[str]:
     return [f"  {kind}: {', '.join(names)}" for kind, names in msgspec.structs.asdict(changes).items() if names]
 
 
-def _say(answer: dict[str, Any], text: str, *, as_json: bool) -> None:
+def say(answer: object, text: str, *, as_json: bool) -> None:
     typer.echo(msgspec.json.encode(answer).decode() if as_json else text)
 
 
-def _give_up(answer: dict[str, Any], text: str, *, as_json: bool) -> NoReturn:
+def give_up(answer: dict[str, Any], text: str, *, as_json: bool) -> NoReturn:
     """JSON goes where a program looks for it; sentences for people go to stderr."""
     typer.echo(msgspec.json.encode(answer).decode() if as_json else text, err=not as_json)
     raise typer.Exit(1)

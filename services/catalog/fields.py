@@ -149,7 +149,7 @@ class Fields:
         self.wrong(f"must be a whole number from {lowest} to {highest}", key)
         return lowest
 
-    def number(self, key: str, lowest: int, highest: int) -> float:
+    def number(self, key: str, lowest: float, highest: float) -> float:
         value = self.maybe(key)
         if isinstance(value, int | Decimal) and not isinstance(value, bool) and lowest <= float(value) <= highest:
             return float(value)

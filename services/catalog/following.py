@@ -12,6 +12,7 @@ from libs.runtime.health import Health
 from libs.runtime.postgres import Pool
 from libs.runtime.tasks import running
 from services.catalog import store
+from services.catalog.store import tables
 from services.catalog.window import Window, edition_of
 
 log = structlog.get_logger()
@@ -71,14 +72,14 @@ async def _follow(pool: Pool, window: Window, health: Health, poll_seconds: floa
 async def _listening(pool: Pool) -> AsyncIterator[Announcements]:
     announcements = Announcements()
     async with pool.acquire() as connection:
-        await connection.add_listener(store.CHANNEL, announcements.hear)
+        await connection.add_listener(tables.CHANNEL, announcements.hear)
         connection.add_termination_listener(announcements.lose)
         try:
             yield announcements
         finally:
             with suppress(*store.FAILED):  # a connection that is gone has nothing to take back
                 connection.remove_termination_listener(announcements.lose)
-                await connection.remove_listener(store.CHANNEL, announcements.hear)
+                await connection.remove_listener(tables.CHANNEL, announcements.hear)
 
 
 async def _look(pool: Pool, window: Window, seen: str | None) -> str:

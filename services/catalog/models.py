@@ -3,15 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from libs.contracts.catalog import Model, Offer
+from msgspec.structs import replace
+
+from libs.contracts.catalog import Deadlines, Model, Offer
 from libs.pricing import Price, Rates, version_of
 from libs.protocols import OPENAI_CHAT, PROTOCOLS, Protocol
 from services.catalog import names
+from services.catalog.credentials import read_weight
+from services.catalog.deadlines import Given, read_deadlines
 from services.catalog.fields import Fields
 from services.catalog.prices import read_price
 from services.catalog.profiles import Row, resolved
 from services.catalog.providers import Source
 
+MAX_PRIORITY: Final = 1000
 PROVIDER_DEFAULT: Final = "provider_default"
 CALLABLE: Final[tuple[Protocol, ...]] = tuple(sorted(PROTOCOLS))  # what a provider does not speak is converted
 MODALITIES: Final = ("text", "image", "file", "audio", "video")
@@ -24,7 +29,7 @@ PARAMETERS: Final = (
 
 
 class Entry(NamedTuple):
-    """A model of the document, where it stands, and its offers, first choice first. A disabled one is not sold."""
+    """A model of the document, where it stands, and its offers as they stand there. A disabled one is not sold."""
 
     fields: Fields
     id: str
@@ -39,6 +44,7 @@ class _Wanted(NamedTuple):
     model: str
     sources: Mapping[str, Source]
     override: Protocol | None
+    deadlines: Given
     images: bool
 
 
@@ -89,25 +95,42 @@ def _price(fields: Fields, model: str, context_tokens: int, *, enabled: bool) ->
 def _offers(fields: Fields, model: str, sources: Mapping[str, Source], *, images: bool) -> tuple[Offer, ...]:
     word = fields.choice("protocol", (PROVIDER_DEFAULT, *PROTOCOLS), PROVIDER_DEFAULT)
     override = next((protocol for protocol in PROTOCOLS if protocol == word), None)
-    return tuple(
-        _offer(table, _Wanted(model, sources, override, images=images), priority)
-        for priority, table in enumerate(fields.tables("offers"))
-    )
+    wanted = _Wanted(model, sources, override, read_deadlines(fields, {}), images=images)
+    tables = fields.tables("offers")
+    _refuse_mixed_priorities(tables)
+    return tuple(_offer(table, wanted, place) for place, table in enumerate(tables))
 
 
-def _offer(fields: Fields, wanted: _Wanted, priority: int) -> Offer:
+def _refuse_mixed_priorities(tables: Sequence[Fields]) -> None:
+    """Either every offer says where it stands, or the order of the document does."""
+    for table in tables:
+        if "priority" not in table and any("priority" in other for other in tables):
+            table.wrong("is missing: other offers of this model have one", "priority")
+
+
+def _offer(fields: Fields, wanted: _Wanted, place: int) -> Offer:
     with fields:
-        provider = fields.choice("provider", wanted.sources)
-        upstream = fields.text("upstream_model", names.UPSTREAM, names.UPSTREAM_SHAPE)
-        given = fields.maybe("id") is not None
-        offer_id = fields.text("id", names.OFFER, names.OFFER_SHAPE) if given else f"{wanted.model}@{provider}"
-        if provider is None:
-            resolved(fields, Row("", OPENAI_CHAT, {}, sound=False), images=wanted.images)
-            return Offer(offer_id, wanted.model, "", OPENAI_CHAT, upstream, "drain", priority)
-        source = wanted.sources[provider]
-        protocol = wanted.override or source.protocol
-        row = source.profiles.get(protocol, Row("", protocol, {}, sound=False))
-        profile = resolved(fields, row, images=wanted.images)
+        priority = place if fields.maybe("priority") is None else fields.whole("priority", 0, MAX_PRIORITY)
+        weight = read_weight(fields)
+        if "weight" in fields and "priority" not in fields:
+            fields.wrong("needs a priority: it is the share among offers that have the same one", "weight")
+        deadlines = Deadlines(**read_deadlines(fields, wanted.deadlines))
+        offer = _placed(fields, wanted, priority)
+    return replace(offer, weight=weight, deadlines=deadlines)
+
+
+def _placed(fields: Fields, wanted: _Wanted, priority: int) -> Offer:
+    provider = fields.choice("provider", wanted.sources)
+    upstream = fields.text("upstream_model", names.UPSTREAM, names.UPSTREAM_SHAPE)
+    given = fields.maybe("id") is not None
+    offer_id = fields.text("id", names.OFFER, names.OFFER_SHAPE) if given else f"{wanted.model}@{provider}"
+    if provider is None:
+        resolved(fields, Row("", OPENAI_CHAT, {}, sound=False), images=wanted.images)
+        return Offer(offer_id, wanted.model, "", OPENAI_CHAT, upstream, "drain", priority)
+    source = wanted.sources[provider]
+    protocol = wanted.override or source.protocol
+    row = source.profiles.get(protocol, Row("", protocol, {}, sound=False))
+    profile = resolved(fields, row, images=wanted.images)
     if source.provider.base_urls and protocol not in source.provider.base_urls:
         fields.wrong(f"{provider} has no base URL for {protocol}", "provider")
     return Offer(offer_id, wanted.model, provider, protocol, upstream, source.on_disconnect, priority, profile)

@@ -1,4 +1,4 @@
-"""What names on the shelf look like, each with the words that explain it."""
+"""What names on the shelf look like, each with the words that explain it; and how large its numbers may be."""
 
 import re
 from typing import Final
@@ -11,3 +11,5 @@ UPSTREAM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
 UPSTREAM_SHAPE: Final = "a provider's model name: letters, digits and . _ : / @ - only"
 VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 VARIABLE_SHAPE: Final = "the name of an environment variable, never the credential itself"
+MAX_WEIGHT: Final = 1000
+MAX_CONCURRENT: Final = 1_000_000

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from libs.contracts.catalog import AuthStyle, OnDisconnect, Provider
+from libs.contracts.catalog import AuthStyle, Credential, OnDisconnect, Provider
 from libs.protocols import OPENAI_CHAT, PROTOCOLS, Protocol
-from services.catalog import names
+from services.catalog.credentials import read_credentials
 from services.catalog.fields import Fields
 from services.catalog.profiles import Row, Rows, row_of
 
@@ -17,9 +17,11 @@ ON_DISCONNECT: Final[tuple[OnDisconnect, ...]] = ("cancel", "drain")
 
 
 class Source(NamedTuple):
-    """A provider and what an offer of it inherits."""
+    """A provider, where it stands, its credentials as they stand there, and what an offer of it inherits."""
 
+    fields: Fields
     provider: Provider
+    credentials: tuple[Credential, ...]
     protocol: Protocol
     on_disconnect: OnDisconnect
     profiles: Mapping[Protocol, Row]
@@ -40,12 +42,13 @@ def read_source(fields: Fields, provider_id: str, rows: Rows) -> Source:
             fields.wrong(f"the provider has no base URL for {default}", "default_protocol")
         on_disconnect = fields.choice("on_disconnect", ON_DISCONNECT) or "drain"
         name = fields.text("name")
-        credential = fields.text("credential", names.VARIABLE, names.VARIABLE_SHAPE)
+        credentials = read_credentials(fields, provider_id)
     urls = {protocol: endpoint.url for protocol, endpoint in endpoints.items()}
     auth = {protocol: endpoint.auth for protocol, endpoint in endpoints.items()}
     spoken: Protocol = default if default is not None and default in urls else next(iter(urls), OPENAI_CHAT)
     profiles = {protocol: endpoint.profile for protocol, endpoint in endpoints.items()}
-    return Source(Provider(provider_id, name, urls, auth, credential), spoken, on_disconnect, profiles)
+    provider = Provider(provider_id, name, urls, auth, credentials[0].variable)
+    return Source(fields, provider, credentials, spoken, on_disconnect, profiles)
 
 
 def _endpoints(fields: Fields, rows: Rows) -> dict[Protocol, _Endpoint]:

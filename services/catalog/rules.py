@@ -14,8 +14,9 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import asdict
 
-from libs.contracts.catalog import Snapshot
+from libs.contracts.catalog import Offer, Snapshot
 from services.catalog import names
+from services.catalog.credentials import in_order
 from services.catalog.fields import Fields, Mistake, written
 from services.catalog.models import Entry, read_entry
 from services.catalog.profiles import GENERIC, Row, Rows, read_row
@@ -55,6 +56,7 @@ def read(text: str) -> Snapshot:
         entries = [read_entry(fields, name, sources) for name, fields in models.items()]
     _refuse_unused(root, rows, sources.values())
     _refuse_shared_ids(entries)
+    _refuse_shared_credentials(list(sources.values()))
     _refuse_chains(entries)
     if mistakes:
         lines = lines_of(text)
@@ -65,8 +67,12 @@ def read(text: str) -> Snapshot:
 def digest_of(snapshot: Snapshot) -> str:
     """What is on the shelf, whatever its version: equal digests sell the same things at the same prices."""
     models = [asdict(model) for model in snapshot.models]  # all fields: a default is content too
-    offers = [{**asdict(offer), "profile": asdict(offer.profile)} for offer in snapshot.offers]
-    content = {"providers": snapshot.providers, "models": models, "offers": offers}
+    offers = [
+        {**asdict(offer), "profile": asdict(offer.profile), "deadlines": asdict(offer.deadlines)}
+        for offer in snapshot.offers
+    ]
+    credentials = [asdict(credential) for credential in snapshot.credentials]
+    content = {"providers": snapshot.providers, "models": models, "offers": offers, "credentials": credentials}
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
@@ -111,6 +117,16 @@ def _refuse_shared_ids(entries: Sequence[Entry]) -> None:
                 entry.fields.wrong(f"has the id {offer.id!r} of {first}; give one of them an id", "offers", index)
 
 
+def _refuse_shared_credentials(sources: Sequence[Source]) -> None:
+    """A credential's id names it alone too, among all providers'."""
+    taken = {source.provider.id: source.provider.id for source in sources}
+    for source in sources:
+        for place, credential in enumerate(source.credentials[1:]):
+            owner = taken.setdefault(credential.id, source.provider.id)
+            if owner != source.provider.id:
+                source.fields.wrong(f"{credential.id!r} is a credential of {owner}", "credentials", place, "id")
+
+
 def _refuse_chains(entries: Sequence[Entry]) -> None:
     """What serves an alias is named in one step."""
     aliases = {entry.id: entry.served_as for entry in entries if entry.served_as is not None}
@@ -126,5 +142,10 @@ def _snapshot(sources: Sequence[Source], entries: Sequence[Entry]) -> Snapshot:
         version=0,
         providers=tuple(sorted((source.provider for source in sources), key=lambda provider: provider.id)),
         models=tuple(entry.sold for entry in on_sale if entry.sold is not None),
-        offers=tuple(offer for entry in on_sale for offer in entry.offers),
+        offers=tuple(offer for entry in on_sale for offer in sorted(entry.offers, key=_preference)),
+        credentials=in_order(credential for source in sources for credential in source.credentials),
     )
+
+
+def _preference(offer: Offer) -> tuple[int, str]:
+    return offer.priority, offer.id

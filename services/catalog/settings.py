@@ -4,7 +4,9 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from libs.runtime.settings import ServiceSettings, Settings
+from libs.runtime.operators import OperatorSettings
+from libs.runtime.sealed import SealedSettings
+from libs.runtime.settings import Settings
 
 
 class StoreSettings(Settings):
@@ -15,7 +17,13 @@ class StoreSettings(Settings):
     database_url: SecretStr = Field(description="PostgreSQL, as role tokenoutput_catalog.")
 
 
-class CatalogSettings(ServiceSettings, StoreSettings):
+class SealingSettings(StoreSettings, SealedSettings):
+    """What a command needs that seals credentials. `TOKENOUTPUT_CATALOG_…`, else `TOKENOUTPUT_…`."""
+
+    scope: ClassVar[str] = "catalog"
+
+
+class CatalogSettings(OperatorSettings, SealingSettings):
     """What the service needs. `TOKENOUTPUT_CATALOG_…`, else `TOKENOUTPUT_…`."""
 
     scope: ClassVar[str] = "catalog"

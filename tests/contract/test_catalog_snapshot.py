@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from libs.contracts import catalog
+from libs.contracts.catalog import Credential, Deadlines, Shelf, Snapshot
 from libs.contracts.profile import Profile
 from libs.pricing import version_of
 from services.catalog.rules import read
@@ -45,6 +46,38 @@ def test_an_offer_of_the_release_before_has_the_plain_profile() -> None:
     assert catalog.decode(msgspec.json.encode(document)).offers[0].profile == Profile()
 
 
+def test_a_snapshot_of_the_release_before_has_the_usual_deadlines_and_the_first_credentials() -> None:
+    document: Any = msgspec.json.decode(SAMPLE)
+    del document["credentials"]
+    for field in ("weight", "paused", "deadlines"):
+        del document["offers"][0][field]
+    found = catalog.decode(msgspec.json.encode(document))
+    (offer,) = found.offers
+    assert (offer.weight, offer.paused, offer.deadlines) == (1, False, Deadlines(10.0, 120.0, 300.0, 3500.0))
+    assert list(Shelf(found).credentials_of("acme")) == [Credential("acme", "acme", "ACME_API_KEY")]
+
+
+def test_credentials_and_deadlines_arrive_as_they_were_sent() -> None:
+    said = Snapshot(
+        1,
+        (),
+        (),
+        (),
+        (
+            Credential("acme", "acme", "ACME_API_KEY", paused=True),
+            Credential("second", "acme", sealed="AQFh", weight=3, max_concurrent=50),
+        ),
+    )
+    assert catalog.decode(catalog.encode(said)) == said
+    assert msgspec.json.decode(msgspec.json.encode(Deadlines(total=60.0))) == {"total": 60.0}
+    assert msgspec.json.decode(b'{"first": 5}', type=Deadlines) == Deadlines(first=5.0)
+
+
+def test_a_credential_says_where_its_secret_is_and_nothing_that_is_plain() -> None:
+    sent = msgspec.json.decode(catalog.encode(Snapshot(1, (), (), (), (Credential("a", "p", sealed="AQFh"),))))
+    assert sent["credentials"] == [{"id": "a", "provider": "p", "sealed": "AQFh"}]
+
+
 def test_only_what_is_not_plain_travels_and_arrives() -> None:
     said = Profile(vision=True, betas=None, max_temperature=1.0, errors={"1113": "account"}, efforts=("low", "max"))
     sent = msgspec.json.encode(said)
@@ -60,6 +93,8 @@ def test_only_what_is_not_plain_travels_and_arrives() -> None:
         ["models", 0, "news"],
         ["offers", 0, "news"],
         ["offers", 0, "profile", "news"],
+        ["offers", 0, "deadlines", "news"],
+        ["credentials", 0, "news"],
     ],
     ids=lambda path: ".".join(map(str, path)),
 )
@@ -77,6 +112,10 @@ def test_a_field_of_a_later_release_is_passed_over(path: list[str | int]) -> Non
         (["offers", 0, "protocol"], "telepathy"),
         (["offers", 0, "on_disconnect"], "ignore"),
         (["offers", 0, "profile"], None),
+        (["offers", 0, "weight"], "heavy"),
+        (["offers", 0, "paused"], None),
+        (["offers", 0, "deadlines", "first"], "soon"),
+        (["credentials", 0, "max_concurrent"], "many"),
         (["offers", 0, "profile", "thinking"], "telepathy"),
         (["providers", 0, "auth", "openai_chat"], "basic"),
         (["version"], "seven"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from libs.contracts import catalog
-from libs.contracts.catalog import Snapshot
+from libs.contracts.catalog import Credential, Snapshot
 from libs.pricing import Override, Price, Rates, version_of
 from tests.fixtures.samples import DEAR, RATES, model, offer, price, provider
 from tests.fixtures.strategies import prices, quick
@@ -50,6 +50,19 @@ def test_a_snapshot_arrives_as_it_was_sent() -> None:
 def test_a_snapshot_of_the_first_release_is_read_for_ever() -> None:
     """Edges and routers keep running on what an older catalog sent, and are replaced one by one."""
     assert catalog.decode(FILE.read_bytes()) == SAMPLE
+
+
+def test_a_provider_of_the_first_release_has_the_credential_that_it_names() -> None:
+    shelf = catalog.Shelf(catalog.decode(FILE.read_bytes()))
+    assert list(shelf.credentials_of("deepseek")) == [Credential("deepseek", "deepseek", "DEEPSEEK_API_KEY")]
+    assert list(shelf.credentials_of("nobody")) == []
+
+
+def test_a_shelf_knows_the_credentials_of_each_provider_in_their_order() -> None:
+    named = [Credential("deepseek", "deepseek", "A"), Credential("x", "other", "B"), Credential("c", "deepseek", "C")]
+    shelf = catalog.Shelf(msgspec.structs.replace(SAMPLE, credentials=tuple(named)))
+    assert list(shelf.credentials_of("deepseek")) == [named[0], named[2]]
+    assert list(shelf.credentials_of("other")) == [named[1]]
 
 
 def test_the_prices_of_the_sample_are_those_that_their_ids_name() -> None:

@@ -12,9 +12,9 @@ from libs.runtime.catalog import LiveShelf, following
 from libs.runtime.health import HEALTH
 from libs.runtime.identity import Identity
 from libs.runtime.metrics import METRICS
-from services.catalog import store
 from services.catalog.parts import WINDOW
 from services.catalog.rules import digest_of, read
+from services.catalog.store import tables as announcing
 from tests.fixtures.catalog import (
     SECRET,
     Running,
@@ -183,7 +183,7 @@ async def test_news_that_was_never_announced_is_found_by_looking(
         _, _, tag = await running.snapshot()
         poll = await waiting(running, tag)
         with monkeypatch.context() as patch:
-            patch.setattr(store, "CHANNEL", "somewhere_else")
+            patch.setattr(announcing, "CHANNEL", "somewhere_else")
             await tables.publish(SHELF)
         assert (await asyncio.wait_for(poll, LONG))[1]["version"] == 1
 
