@@ -66,8 +66,9 @@ e2e: venv ## Only the tests that call a whole running gateway
 bench: up ## What the gateway adds to a call, as ratios against the simulated provider alone
 	@set -a && . $${TOKENOUTPUT_RUN_DIR:-.run}/env && exec $(BIN)/python -m tests.bench
 
-bench-convert: venv ## What conversion costs: microseconds per request and per chunk of a stream
+bench-convert: venv ## What conversion and choosing an offer cost, in microseconds
 	$(BIN)/python -m tests.bench.convert
+	$(BIN)/python -m tests.bench.choose
 
 docs: venv ## Write the pages that are made from the code
 	$(BIN)/tokenoutput settings >docs/configuration.md

@@ -154,6 +154,10 @@ class UpstreamUnavailable(UpstreamFailed):
     should_retry = False
 
 
+class ProviderAccountRefused(UpstreamUnavailable):
+    """The provider refused our account: its credential, or its balance there."""
+
+
 class UpstreamTimeout(GatewayError):
     """The provider did not answer in time."""
 

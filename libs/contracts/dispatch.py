@@ -18,7 +18,7 @@ from libs.protocols import Protocol
 PATH: Final = "/internal/v1/dispatch"
 HEADER: Final = "x-tokenoutput-dispatch"
 ANSWERED: Final = {"x-tokenoutput-answered": "1"}  # the router took the request and has seen to its hold
-FORWARDED_HEADERS: Final = ("anthropic-version", "anthropic-beta")
+FORWARDED_HEADERS: Final = ("anthropic-version", "anthropic-beta", "x-tokenoutput-explain")
 
 
 class BadSeal(ValueError):

@@ -21,7 +21,7 @@ AWAY: Final = "The gateway is restarting a part of itself; nothing was charged."
 EVENT_STREAM: Final = "text/event-stream"
 COPIED: Final = (
     *("content-type", "retry-after", "x-should-retry", "cache-control", "x-accel-buffering"),
-    "x-tokenoutput-dropped",
+    *("x-tokenoutput-dropped", "x-tokenoutput-attempts"),
 )
 BEAT_SECONDS: Final = 1.0
 

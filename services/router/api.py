@@ -32,6 +32,17 @@ class HttpSink:
         self.response: web.StreamResponse | None = None
         self.headers: dict[str, str] = dict(dispatch.ANSWERED)
         self.aborted = False
+        self._ended = False
+
+    @property
+    def opened(self) -> bool:
+        """Whether the caller has got a status already."""
+        return self.response is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything has been said, or cut."""
+        return self._ended
 
     @property
     def gone(self) -> bool:
@@ -39,7 +50,7 @@ class HttpSink:
 
     async def whole(self, body: bytes) -> None:
         response = web.Response(body=body, content_type="application/json", headers=self.headers)
-        self.response = response
+        self.response, self._ended = response, True
         await response.prepare(self._request)
         await response.write_eof()
 
@@ -47,15 +58,17 @@ class HttpSink:
         await (await self._stream()).write(data)
 
     async def end(self, last: bytes) -> None:
+        self._ended = True
         await (await self._stream()).write_eof(last)
 
     async def fail(self, error: errors.GatewayError) -> None:
+        self._ended = True
         note(self._request, stream_error=error.code)
         last = errors.last_event_of(error, self._request[CALLERS_PROTOCOL], ids.public(self._request[REQUEST_ID]))
         await (await self._stream()).write_eof(last)
 
     def abort(self) -> None:
-        self.aborted = True
+        self.aborted = self._ended = True
         if self._request.transport is not None:
             self._request.transport.abort()
 

@@ -4,25 +4,31 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Final
 
-import aiohttp
 from aiohttp import web
 from prometheus_client import Gauge
 
-from libs.runtime import catalog, client, rabbit, redis
+from libs.runtime import catalog, client, operators, rabbit, redis
 from libs.runtime.app import IDENTITY, new_app
 from libs.runtime.health import HEALTH
 from libs.runtime.holds import Holds
 from libs.runtime.metrics import METRICS
+from libs.runtime.run import DRAINS
 from libs.runtime.tasks import running, watched
 from services.router import api, spool
 from services.router.api import SETTINGS, SWITCHBOARD
+from services.router.breaker import Breakers, Rule
+from services.router.credentials import Keyring
 from services.router.dispatch import Switchboard
+from services.router.metrics import BreakerStates
+from services.router.operator_api import operator_app
 from services.router.settings import RouterSettings
 from services.router.shipper import Shipper
 from services.router.signatures import Signatures
+from services.router.switch import Switch
 from services.router.upstream import Upstream, reuse_noted
 
 DAY_SECONDS: Final = 86_400
+LAST_WORDS_SECONDS: Final = 0.5
 
 
 def create_app(settings: RouterSettings) -> web.Application:
@@ -31,6 +37,7 @@ def create_app(settings: RouterSettings) -> web.Application:
     app[SETTINGS] = settings
     app.cleanup_ctx.append(_resources)
     app.add_routes(api.routes)
+    app.on_shutdown.append(_drain)
     return app
 
 
@@ -48,25 +55,45 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         stack.push_async_callback(shipper.last_call)
         await enter(running(health, "ship usage", shipper.run()))
         holds = Holds(store)
-        timeout = aiohttp.ClientTimeout(
-            total=settings.answer_seconds, sock_connect=settings.connect_seconds, sock_read=settings.silence_seconds
-        )
-        upstream = Upstream(providers, timeout)
         signatures = Signatures(
             ttl=DAY_SECONDS, max_entries=settings.signatures_kept, max_bytes=settings.signatures_bytes
         )
-        app[SWITCHBOARD] = Switchboard(settings, live, upstream, records, holds, signatures=signatures)
+        keyring = Keyring(live, settings.ring())
+        switch = Switch(
+            live,
+            keyring.held,
+            Breakers(_rule(settings)),
+            most_at_once=keyring.most_at_once,
+            simulator_url=settings.simulator_url,
+            most_cooling_ms=int(settings.most_cooling_seconds * 1000),
+        )
+        calls = Upstream(providers)
+        app[SWITCHBOARD] = Switchboard(settings, switch, calls, records, holds, signatures=signatures)
+        if settings.operator_port:
+            await enter(operators.listening(operator_app(app, settings, switch, calls), settings))
         stack.push_async_callback(holds.last_call)
         await enter(running(health, "settle holds", holds.keep_trying()))
         await enter(watched(health, "redis", store.ping))
-        _gauges(app, shipper)
+        _gauges(app, shipper, switch)
         yield
 
 
-def _gauges(app: web.Application, shipper: Shipper) -> None:
-    waiting = Gauge(
-        "tokenoutput_spool_waiting",
-        "Terminal records that the broker does not have yet.",
-        registry=app[METRICS].registry,
+async def _drain(app: web.Application) -> None:
+    """A little before connections are closed for good, so that there is time to say so."""
+    app[SWITCHBOARD].drain(max(0.0, app[SETTINGS].drain_seconds / DRAINS - LAST_WORDS_SECONDS))
+
+
+def _rule(settings: RouterSettings) -> Rule:
+    return Rule(
+        errors=settings.breaker_errors,
+        of=settings.breaker_of,
+        window_ms=int(settings.breaker_window_seconds * 1000),
+        pause_ms=int(settings.breaker_pause_seconds * 1000),
     )
+
+
+def _gauges(app: web.Application, shipper: Shipper, switch: Switch) -> None:
+    registry = app[METRICS].registry
+    waiting = Gauge("tokenoutput_spool_waiting", "Terminal records that the broker does not have.", registry=registry)
     waiting.set_function(lambda: shipper.waiting)
+    registry.register(BreakerStates(switch))

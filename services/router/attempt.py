@@ -3,124 +3,83 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Protocol
+from typing import Final
 
 import aiohttp
 import structlog
 
 from libs import sse, tokens
 from libs.contracts.dispatch import Dispatch
-from libs.errors import GatewayError, UpstreamFailed
+from libs.errors import GatewayError, UpstreamFailed, UpstreamTimeout
 from libs.runtime.clock import now_ms
-from libs.runtime.pulse import pulse
 from services.router import reading, refusals, whole
 from services.router.choose import Chosen
 from services.router.passage import Passage
-from services.router.passages import Told, terms_of, told_to
+from services.router.passages import Told, terms_of
 from services.router.prepare import BYTES_PER_TOKEN, Prepared
 from services.router.reading import CUT
 from services.router.terminal import NotKept, Terminal
 from services.router.upstream import Broken
+from services.router.vigil import Vigil
 
 log = structlog.get_logger()
 
-BEAT_SECONDS: Final = 1.0
+SILENT: Final = "The provider said nothing in the time that it has for its first word."
 MAY_BE_ABOUT_LENGTH: Final = (400, 413, 422)
 CAREFUL_BYTES: Final = 1 << 20
 
 
-class Sink(Protocol):
-    """Where the answer goes. Writing raises ConnectionError once the caller is gone."""
-
-    headers: dict[str, str]
-
-    @property
-    def gone(self) -> bool: ...
-    async def whole(self, body: bytes) -> None: ...
-    async def write(self, data: bytes) -> None: ...
-    async def end(self, last: bytes) -> None: ...
-    async def fail(self, error: GatewayError) -> None: ...
-    def abort(self) -> None: ...
-
-
-class Patience(Protocol):
-    """How long things may take, in seconds."""
-
-    @property
-    def hangup_seconds(self) -> float: ...
-    @property
-    def keep_alive_seconds(self) -> float: ...
-
-
 class LiveAttempt:
-    """State of one request between its start record and its terminal record."""
+    """A GatewayError that leaves ``go`` means that the caller has seen nothing of this attempt: another may follow."""
 
     def __init__(
-        self, order: Dispatch, chosen: Chosen, prepared: Prepared, terminal: Terminal, *, sink: Sink, patience: Patience
+        self, order: Dispatch, chosen: Chosen, prepared: Prepared, terminal: Terminal, *, told: Told, vigil: Vigil
     ) -> None:
         self._order = order
         self._chosen = chosen
         self._prepared = prepared
         self._terminal = terminal
-        self._sink = sink
-        self._patience = patience
-        self._told: Told | None = None
-        self._limit = asyncio.timeout(None)
-        self._loop = asyncio.get_running_loop()
-        self._ending = False
-        self._wrote_at: float | None = None
-        self._quiet_since = self._loop.time()
-        self._keeping: asyncio.Task[None] | None = None
-        self._remember: Callable[[Told], None] = lambda _: None
+        self._told = told
+        self._vigil = vigil
+        self._patience = asyncio.timeout(chosen.offer.deadlines.first if order.stream else None)
+        self._held: list[bytes] = []
+        self._begun = False
 
     async def go(
-        self,
-        call: AbstractAsyncContextManager[aiohttp.ClientResponse],
-        started_ms: int,
-        remember: Callable[[Told], None],
+        self, call: AbstractAsyncContextManager[aiohttp.ClientResponse], before_the_end: Callable[[Told], None]
     ) -> None:
-        """Raises the GatewayError that is the answer. However it ends, the terminal has its record, or none could be
-        kept. ``remember`` is called before the caller sees the end, because its next request may refer to it."""
-        told = self._told = told_to(self._order, self._chosen, self._prepared, started_ms)
-        self._remember = remember
+        """``before_the_end`` is called when the answer is whole and the caller does not know it yet."""
+        self._vigil.serve(drains=self._chosen.offer.on_disconnect == "drain")
         try:
-            with pulse(BEAT_SECONDS, self._beat):
-                await self._until_the_caller_is_long_gone(call, told, started_ms)
-        except NotKept:
-            raise
-        except GatewayError as error:
-            if not self._terminal.recorded:
-                await self._terminal.void(error.code or "refused")
+            await self._within_patience(call, before_the_end)
+        except (NotKept, GatewayError):
             raise
         except BaseException:  # cancelled, or a fault of ours: what was delivered is owed all the same
             if not self._terminal.recorded:
-                await asyncio.shield(self._record_stream(told.passage, "interrupted"))
+                await asyncio.shield(self._cut_short())
             raise
 
-    async def _until_the_caller_is_long_gone(
-        self, call: AbstractAsyncContextManager[aiohttp.ClientResponse], told: Told, started_ms: int
+    async def _within_patience(
+        self, call: AbstractAsyncContextManager[aiohttp.ClientResponse], before_the_end: Callable[[Told], None]
     ) -> None:
         try:
-            async with self._limit, call as response:
-                await self._answer(response, told, started_ms)
-        except TimeoutError:
-            if not self._limit.expired():
+            async with self._patience, call as response:
+                await self._answer(response, before_the_end)
+        except TimeoutError as error:
+            if not self._patience.expired():
                 raise
-            if not self._terminal.recorded:
-                await self._record_stream(told.passage, "client_gone")
-            self._sink.abort()
+            raise UpstreamTimeout(SILENT) from error
 
-    async def _answer(self, response: aiohttp.ClientResponse, told: Told, started_ms: int) -> None:
+    async def _answer(self, response: aiohttp.ClientResponse, before_the_end: Callable[[Told], None]) -> None:
         self._terminal.status = response.status
         if response.status // 100 != 2:
             raise await self._refusal(response)
-        self._quiet_since = self._loop.time()
         if self._order.stream:
-            await self._stream(response, told)
+            await self._stream(response, before_the_end)
         elif self._prepared.answering is None and not reading.is_stream(response):
-            await self._whole(response, started_ms)
+            await self._whole(response)
         else:
-            await self._folded(response, told)
+            await self._folded(response, before_the_end)
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> GatewayError:
         return refusals.refusal(
@@ -139,11 +98,11 @@ class LiveAttempt:
         careful = status in MAY_BE_ABOUT_LENGTH and len(body) <= CAREFUL_BYTES
         return tokens.estimate(body) if careful else len(body) // BYTES_PER_TOKEN
 
-    async def _whole(self, response: aiohttp.ClientResponse, started_ms: int) -> None:
+    async def _whole(self, response: aiohttp.ClientResponse) -> None:
         """A plain answer in the caller's own protocol: its bytes, edited."""
-        answer = whole.answer(await reading.body_of(response), self._order, started_ms, terms_of(self._chosen))
-        self._end()
-        terminal = self._terminal
+        terminal, body = self._terminal, await reading.body_of(response)
+        answer = whole.answer(body, self._order, terminal.started_at, terms_of(self._chosen))
+        await self._vigil.end()
         terminal.upstream_id, terminal.first_token_at = answer.upstream_id, now_ms()
         if answer.usage is not None:
             await terminal.record("usage", "complete", answer.usage)
@@ -151,43 +110,44 @@ class LiveAttempt:
             await terminal.record("estimated", "no_usage", terminal.estimate(None, answer.delivered))
         await self._send_whole(answer.body)
 
-    async def _folded(self, response: aiohttp.ClientResponse, told: Told) -> None:
+    async def _folded(self, response: aiohttp.ClientResponse, before_the_end: Callable[[Told], None]) -> None:
         """A plain answer out of events. One that breaks off is none at all, and costs nothing."""
-        await self._read(response, told.passage)
-        if told.passage.failure is not None:
-            raise told.passage.failure
-        self._end()
-        outcome, used = self._terminal.charged(told.passage)
-        body = told.folded(used)
-        self._terminal.upstream_id, self._terminal.first_token_at = told.passage.upstream_id, now_ms()
-        await self._terminal.record(outcome, "complete", used)
-        self._remember(told)
+        terminal, passage = self._terminal, self._told.passage
+        await self._read(response, passage)
+        if passage.failure is not None:
+            raise passage.failure
+        await self._vigil.end()
+        outcome, used = terminal.charged(passage)
+        body = self._told.folded(used)
+        terminal.upstream_id, terminal.first_token_at = passage.upstream_id, now_ms()
+        await terminal.record(outcome, "complete", used)
+        before_the_end(self._told)
         await self._send_whole(body)
 
     async def _send_whole(self, body: bytes) -> None:
+        self._vigil.sink.headers.update(self._terminal.explained())
         try:
-            await self._sink.whole(body)
+            await self._vigil.sink.whole(body)
         except ConnectionError:
             log.info("client_gone", request_id=self._order.request_id.hex)
 
-    async def _stream(self, response: aiohttp.ClientResponse, told: Told) -> None:
-        await self._read(response, told.passage)
-        self._end()
-        if self._keeping is not None:
-            await asyncio.wait({self._keeping})
-        if told.passage.failure is not None and self._wrote_at is None:
-            raise told.passage.failure
-        await self._record_stream(told.passage)
-        self._remember(told)
-        await self._finish(told.passage)
+    async def _stream(self, response: aiohttp.ClientResponse, before_the_end: Callable[[Told], None]) -> None:
+        passage = self._told.passage
+        await self._read(response, passage)
+        if passage.failure is not None and not self._begun:
+            raise passage.failure
+        await self._vigil.end()
+        await self._record(passage)
+        before_the_end(self._told)
+        await self._finish(passage)
         await reading.let_end(response)
 
     async def _read(self, response: aiohttp.ClientResponse, passage: Passage) -> None:
         """Event by event to the caller; when it hangs up, on to the usage or off at once, as the provider bills."""
         try:
             async for event in reading.events(response, self._chosen.offer.protocol):
-                if (data := passage.feed(event)) and not self._terminal.client_gone:
-                    await self._deliver(data)
+                if data := passage.feed(event):
+                    await self._tell(data, passage)
                 if passage.stop_reading:
                     break
         except (*Broken, sse.EventTooLarge) as error:
@@ -197,65 +157,54 @@ class LiveAttempt:
         if not passage.complete:
             passage.failure = passage.failure or UpstreamFailed(CUT)
 
-    async def _deliver(self, data: bytes) -> None:
-        if self._terminal.first_token_at is None:
-            self._terminal.first_token_at = now_ms()
-        self._wrote_at = self._quiet_since = self._loop.time()
-        try:
-            await self._sink.write(data)
-        except ConnectionError:
-            self._caller_left()
+    async def _tell(self, data: bytes, passage: Passage) -> None:
+        """What comes before the first word is held back: until then another offer may still answer."""
+        if not self._begun:
+            self._held.append(data)
+            if not passage.meaningful:
+                return
+            data = self._begin(passage)
+        await self._vigil.write(data)
+        if self._vigil.left and self._terminal.heard is None:
+            self._terminal.heard = passage.delivered
 
-    def _beat(self) -> None:
-        """Once a second: has the caller left, or waited too long for a sign of life?"""
-        if self._ending or self._terminal.client_gone:
-            return
-        if self._sink.gone:
-            self._caller_left()
-        elif self._order.stream and self._terminal.status // 100 == 2:
-            patience = self._patience.keep_alive_seconds * (1 if self._wrote_at is not None else 2)
-            if self._loop.time() - self._quiet_since >= patience and (self._keeping is None or self._keeping.done()):
-                self._keeping = asyncio.ensure_future(self._keep_alive())
+    def _begin(self, passage: Passage) -> bytes:
+        self._begun = True
+        self._patience.reschedule(None)
+        self._terminal.first_token_at = now_ms()
+        self._vigil.begin(passage.keep_alive)
+        self._vigil.sink.headers.update(self._terminal.explained())
+        held, self._held = b"".join(self._held), []
+        return held
 
-    async def _keep_alive(self) -> None:
-        if self._told is not None:
-            self._wrote_at = self._quiet_since = self._loop.time()
-            try:
-                await self._sink.write(self._told.passage.keep_alive())
-            except ConnectionError:
-                self._caller_left()
-
-    def _caller_left(self) -> None:
-        """From here on the provider has as long as it takes to learn the usage, or no time at all."""
-        if self._ending or self._terminal.client_gone:
-            return
-        self._terminal.client_gone = True
-        self._terminal.heard = self._told.passage.delivered if self._told is not None else 0
-        drain = self._chosen.offer.on_disconnect == "drain"
-        self._limit.reschedule(self._loop.time() + (self._patience.hangup_seconds if drain else 0))
-
-    def _end(self) -> None:
-        """The answer is in: from here on nothing is cut short."""
-        self._ending = True
-        self._limit.reschedule(None)
-
-    async def _record_stream(self, passage: Passage, reason: str | None = None) -> None:
-        left = self._terminal.client_gone
+    async def _record(self, passage: Passage, reason: str | None = None) -> None:
+        left = self._terminal.client_gone = self._vigil.left
         reason = reason or ("complete" if passage.complete else "client_gone" if left else "cut")
         self._terminal.upstream_id = passage.upstream_id
         outcome, used = self._terminal.charged(passage)
         await self._terminal.record(outcome, reason, used)
 
+    async def _cut_short(self) -> None:
+        """What was delivered is recorded; a caller who is still there and has seen some of it learns that it ends."""
+        passage = self._told.passage
+        await self._record(passage, "client_gone" if self._vigil.left else "interrupted")
+        if self._begun:
+            passage.failure = passage.failure or self._vigil.too_late()
+            await self._vigil.quiet()
+            await self._finish(passage)
+
     async def _finish(self, passage: Passage) -> None:
         """Tells the caller how it ended: only a whole answer ends like one."""
+        sink = self._vigil.sink
         try:
-            if self._terminal.client_gone:
-                self._sink.abort()
+            if self._vigil.left:
+                sink.abort()
             elif passage.failure is None:
-                await self._sink.end(passage.closing(self._terminal.charged(passage)[1]))
+                sink.headers.update(self._terminal.explained())
+                await sink.end(b"".join(self._held) + passage.closing(self._terminal.charged(passage)[1]))
             elif passage.must_abort:
-                self._sink.abort()
+                sink.abort()
             else:
-                await self._sink.fail(passage.failure)
+                await sink.fail(passage.failure)
         except ConnectionError:
             log.info("client_gone", request_id=self._order.request_id.hex)

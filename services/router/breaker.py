@@ -193,6 +193,10 @@ class Breakers:
         """These and no others, with what is known of them: those of the current shelf."""
         self._of = {subject: self.of(subject) for subject in subjects}
 
+    def drop(self, is_gone: Callable[[str], bool]) -> None:
+        """Forgets subjects that are no more."""
+        self._of = {subject: breaker for subject, breaker in self._of.items() if not is_gone(subject)}
+
     def begin(self, subjects: Sequence[str], now_ms: int) -> tuple[Begun, ...] | None:
         """A call that needs all of them: begun with each, in their order, or with none."""
         found = [self.of(subject) for subject in subjects]
@@ -211,7 +215,10 @@ class Breakers:
             if called is not None and not called.allows(now_ms):
                 return False
             account = find(CREDENTIAL + credential_id)
-            return account is None or account.allows(now_ms)
+            if account is not None and not account.allows(now_ms):
+                return False
+            both = find(pair_of(offer_id, credential_id))
+            return both is None or both.allows(now_ms)
 
         return usable
 
@@ -227,6 +234,16 @@ class Breakers:
         return [breaker.health(subject, now_ms) for subject, breaker in sorted(self._of.items())]
 
 
-def subjects_of(offer_id: str, credential_id: str) -> tuple[str, str]:
-    """The two that a call needs: what it calls, and as whom."""
-    return OFFER + offer_id, CREDENTIAL + credential_id
+def offer_in(subject: str) -> str | None:
+    """The offer that a subject is about, alone or with a credential."""
+    kind, _, named = subject.partition(":")
+    return None if kind == "credential" else named.partition(" ")[0]
+
+
+def pair_of(offer_id: str, credential_id: str) -> str:
+    return f"pair:{offer_id} {credential_id}"
+
+
+def subjects_of(offer_id: str, credential_id: str) -> tuple[str, str, str]:
+    """What a call needs: what it calls, as whom, and both together, because a rate is of both."""
+    return OFFER + offer_id, CREDENTIAL + credential_id, pair_of(offer_id, credential_id)

@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Final
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -12,26 +14,27 @@ import structlog
 from libs.contracts import usage
 from libs.contracts.dispatch import Dispatch
 from libs.errors import Unavailable
-from libs.runtime.catalog import LiveShelf
 from libs.runtime.clock import now_ms
 from libs.runtime.holds import Ended, Holds
 from services.router import record
-from services.router.attempt import LiveAttempt, Sink
-from services.router.choose import Chosen, choose
+from services.router.choose import Chosen
 from services.router.convert import marks
+from services.router.journey import Journey, Ready
 from services.router.passages import Told
 from services.router.prepare import Prepared, prepare
 from services.router.settings import RouterSettings
 from services.router.signatures import Signatures
 from services.router.spool import Spool, SpoolFailed
+from services.router.switch import Switch
 from services.router.terminal import Terminal
-from services.router.upstream import Upstream, credential
+from services.router.upstream import Upstream
+from services.router.vigil import Sink, Vigil
 
 log = structlog.get_logger()
 
 RETRY_AFTER: Final = 2
 CLOCK_SKEW_MS: Final = 2000
-DROPPED: Final = "x-tokenoutput-dropped"
+EXPLAIN: Final = "x-tokenoutput-explain"
 
 
 class Switchboard:
@@ -40,7 +43,7 @@ class Switchboard:
     def __init__(
         self,
         settings: RouterSettings,
-        live: LiveShelf,
+        switch: Switch,
         upstream: Upstream,
         spool: Spool,
         holds: Holds,
@@ -48,11 +51,12 @@ class Switchboard:
         signatures: Signatures,
     ) -> None:
         self._settings = settings
-        self._live = live
+        self._switch = switch
         self._upstream = upstream
         self._spool = spool
         self._holds = holds
         self._signatures = signatures
+        self._vigils: WeakValueDictionary[UUID, Vigil] = WeakValueDictionary()
 
     async def run(self, order: Dispatch, body: Awaitable[bytes], forwarded: Mapping[str, str], sink: Sink) -> None:
         """Answers through ``sink`` or raises the GatewayError that is the answer. Either way a request that was begun
@@ -62,17 +66,28 @@ class Switchboard:
             received = await body
             if now_ms() > order.dispatch_by + CLOCK_SKEW_MS:
                 raise Unavailable("The request waited too long inside the gateway; nothing was charged.", retry_after=1)
-            chosen = choose(self._live.shelf, order.model, credential, self._settings.simulator_url)
-            prepared = self._prepare(received, order, chosen)
-            if prepared.dropped:
-                sink.headers[DROPPED] = ",".join(prepared.dropped)
-            started = await self._begin(order, chosen)
-            terminal = Terminal(order, started, self._spool, len(prepared.body))
-            attempt = LiveAttempt(order, chosen, prepared, terminal, sink=sink, patience=self._settings)
-            call = self._upstream.call(chosen, order, prepared, forwarded)
-            await attempt.go(call, started.started_at, partial(self._remember, order))
+            candidates = self._switch.candidates(order, received)
+            ready = partial(self._ready, order, received, forwarded)
+            first = ready(candidates[0])
+            terminal = await self._begin(order, candidates[0], explain=EXPLAIN in forwarded)
+            seconds = candidates[0].offer.deadlines.total
+            vigil = Vigil(sink, self._settings, stream=order.stream, seconds=seconds)
+            self._vigils[order.request_id] = vigil
+            journey = Journey(order, terminal, vigil, self._switch, most=self._settings.attempts)
+            await journey.go(first, candidates[1:], ready)
         finally:
             await self._holds.settle(Ended(order.org, order.request_id, terminal.cost if terminal is not None else 0))
+
+    def drain(self, seconds: float) -> None:
+        """This router stops: answers that are under way have so long to end by themselves."""
+        for vigil in list(self._vigils.values()):
+            vigil.drain(seconds)
+
+    def _ready(self, order: Dispatch, received: bytes, forwarded: Mapping[str, str], chosen: Chosen) -> Ready:
+        """Raises InvalidRequest, or UnsupportedParameter for what this offer cannot do."""
+        prepared = self._prepare(received, order, chosen)
+        call = self._upstream.call(chosen, order, prepared, forwarded)
+        return Ready(chosen, prepared, call, partial(self._remember, order))
 
     def _prepare(self, received: bytes, order: Dispatch, chosen: Chosen) -> Prepared:
         return prepare(
@@ -92,7 +107,8 @@ class Switchboard:
         if (kept := told.to_remember()) is not None:
             self._signatures.remember(order.key, kept.keys, kept.signed, time.monotonic())
 
-    async def _begin(self, order: Dispatch, chosen: Chosen) -> usage.UsageEvent:
+    async def _begin(self, order: Dispatch, chosen: Chosen, *, explain: bool) -> Terminal:
+        """Nobody is called before the start record is on disk."""
         started = record.start(order, chosen, now_ms())
         event, price = usage.encode_event(started), msgspec.json.encode(order.price)
         try:
@@ -100,4 +116,4 @@ class Switchboard:
         except SpoolFailed as error:
             log.error("spool_failed", error=str(error))  # noqa: TRY400 - a full disk is not a bug
             raise Unavailable("This part of the gateway cannot take requests now.", retry_after=RETRY_AFTER) from error
-        return started
+        return Terminal(order, started, self._spool, explain=explain)

@@ -59,6 +59,6 @@ class MessagesPassage(Passage):
 
     def _see(self, seen: Happening) -> None:
         if (block := seen.content_block) is not None:
-            self.delivered += size_of(block.text)
+            self.delivered += size_of(block.text or block.name)
         if (delta := seen.delta) is not None:
             self.delivered += size_of(delta.text or delta.thinking or delta.partial_json)

@@ -64,6 +64,11 @@ class Passage(ABC):
         return self._telling.keep_alive()
 
     @property
+    def meaningful(self) -> bool:
+        """Something was said, or everything is over: no longer just the preamble."""
+        return self.delivered > 0 or self.complete
+
+    @property
     def must_abort(self) -> bool:
         """A break may only be shown by cutting the connection."""
         return self._telling.must_abort

@@ -9,7 +9,7 @@ import msgspec
 from libs.contracts.catalog import Offer
 from libs.contracts.dispatch import Dispatch
 from libs.protocols import OPENAI_CHAT
-from services.router import rewrite
+from services.router import rewrite, wishes
 from services.router.convert.replay import Recall
 from services.router.convert.terms import Answering, Terms
 from services.router.convert.to_chat import request as to_chat
@@ -34,6 +34,7 @@ def prepare(
     received: bytes, order: Dispatch, offer: Offer, *, sign: Callable[[str], str], recall: Recall, started_ms: int
 ) -> Prepared:
     """Raises InvalidRequest, or UnsupportedParameter for what this offer cannot do."""
+    received = wishes.stripped(received)
     stream = order.stream or offer.profile.stream_only != "never"
     if offer.protocol == order.protocol:
         body, dropped = rewrite.request(received, order, offer, stream=stream)

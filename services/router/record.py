@@ -17,11 +17,11 @@ class End(msgspec.Struct, frozen=True):
     outcome: Outcome
     reason: str
     usage: Usage
-    status: int
     ended_at: int
     first_token_at: int | None = None
     upstream_id: str | None = None
     client_gone: bool = False
+    attempts: tuple[Attempt, ...] = ()
 
 
 def start(order: Dispatch, chosen: Chosen, started_at: int) -> UsageEvent:
@@ -49,9 +49,16 @@ def start(order: Dispatch, chosen: Chosen, started_at: int) -> UsageEvent:
     )
 
 
+def served_by(started: UsageEvent, chosen: Chosen) -> UsageEvent:
+    """The record once another offer has taken over."""
+    offer = chosen.offer
+    return msgspec.structs.replace(
+        started, offer=offer.id, provider=offer.provider, provider_model=offer.upstream_model
+    )
+
+
 def end(started: UsageEvent, order: Dispatch, how: End) -> UsageEvent:
     """The terminal record. Its cost is what the tokens cost; billing takes no more of it than was held."""
-    attempt = Attempt(started.offer, how.status, how.reason, how.ended_at - started.started_at)
     return msgspec.structs.replace(
         started,
         outcome=how.outcome,
@@ -62,5 +69,5 @@ def end(started: UsageEvent, order: Dispatch, how: End) -> UsageEvent:
         first_token_at=how.first_token_at,
         provider_request_id=how.upstream_id,
         client_gone=how.client_gone,
-        attempts=(attempt,),
+        attempts=how.attempts,
     )

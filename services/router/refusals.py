@@ -15,6 +15,7 @@ from libs.errors import (
     GatewayError,
     InvalidRequest,
     Overloaded,
+    ProviderAccountRefused,
     RateLimited,
     RequestTooLarge,
     UpstreamFailed,
@@ -145,7 +146,7 @@ def _too_long(seen: overflow.Overflow, said: Complaint, asked: Asked) -> Gateway
 
 def _by_status(status: int, said: Complaint) -> GatewayError:
     if status in (401, 403):
-        return UpstreamUnavailable("The gateway's own account at the provider was refused; tell the operator.")
+        return ProviderAccountRefused("The gateway's own account at the provider was refused; tell the operator.")
     if status == 404:
         return UpstreamUnavailable("The provider does not know this model; the operator has been told.")
     if status == 413:
@@ -157,7 +158,7 @@ def _by_status(status: int, said: Complaint) -> GatewayError:
 
 
 def _our_account() -> GatewayError:
-    return UpstreamUnavailable("The provider cannot serve this model now; the operator has been told.")
+    return ProviderAccountRefused("The provider cannot serve this model now; the operator has been told.")
 
 
 def _rate(wait: int) -> GatewayError:

@@ -5,10 +5,11 @@ from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.operators import OperatorSettings
+from libs.runtime.sealed import SealedSettings
 
 
-class RouterSettings(ServiceSettings):
+class RouterSettings(OperatorSettings, SealedSettings):
     """`TOKENOUTPUT_ROUTER_…`, else `TOKENOUTPUT_…`. Provider credentials are read by the names the catalog gives."""
 
     scope: ClassVar[str] = "router"
@@ -24,11 +25,14 @@ class RouterSettings(ServiceSettings):
     instance: str = Field(default="router-0", description="This instance's name in events.", min_length=1)
     simulator_url: str = Field(default="", description="Where offers without a credential go. Only with ENV=dev.")
     max_body_bytes: int = Field(default=33 << 20, description="Largest request body; above the edge's.", ge=1024)
-    connect_seconds: float = Field(default=10, description="How long a connection to a provider may take.", gt=0)
-    silence_seconds: float = Field(default=300, description="How long a provider may say nothing.", gt=0)
-    answer_seconds: float = Field(default=3500, description="How long one answer may take altogether.", gt=0)
+    attempts: int = Field(default=4, description="How many offers one request may be tried on.", ge=1, le=20)
+    breaker_errors: int = Field(default=5, description="So many failures leave an offer alone for a while …", ge=1)
+    breaker_of: int = Field(default=20, description="… among so many of its last calls …", ge=1)
+    breaker_window_seconds: float = Field(default=60, description="… within so long.", gt=0)
+    breaker_pause_seconds: float = Field(default=5, description="How long it is left alone at first.", gt=0)
+    most_cooling_seconds: float = Field(default=60, description="Longest Retry-After of a provider that counts.", ge=0)
     keep_alive_seconds: float = Field(
-        default=15, description="After how long without a word a waiting caller gets a sign of life.", gt=0
+        default=10, description="After how long without a word a waiting caller gets a sign of life.", gt=0
     )
     signatures_kept: int = Field(
         default=50_000, description="How many thinking signatures of answers are kept, for a day.", ge=0
@@ -37,6 +41,12 @@ class RouterSettings(ServiceSettings):
     hangup_seconds: float = Field(
         default=30, description="How long usage is awaited when a caller hung up.", ge=0, le=45
     )
+
+    @model_validator(mode="after")
+    def _refuse_impossible_breaker(self) -> Self:
+        if self.breaker_errors > self.breaker_of:
+            raise ValueError("breaker_errors cannot be more than breaker_of")
+        return self
 
     @model_validator(mode="after")
     def _refuse_simulator_in_production(self) -> Self:

@@ -10,12 +10,14 @@ from libs.contracts.dispatch import Dispatch
 from libs.errors import Unavailable
 from libs.pricing import Usage
 from libs.runtime.clock import now_ms
-from services.router import meter, record
+from services.router import failover, meter, record
+from services.router.choose import Chosen
 from services.router.passage import Passage
 from services.router.spool import Spool, SpoolFailed
 
 log = structlog.get_logger()
 
+ATTEMPTS: Final = "x-tokenoutput-attempts"
 NOT_KEPT: Final = "The answer could not be recorded, so it cannot be given; it was not charged."
 
 
@@ -26,7 +28,7 @@ class NotKept(Unavailable):
 class Terminal:
     """Facts for the terminal record, and ``cost``: nano-USD the hold is settled with, 0 until there is a record."""
 
-    def __init__(self, order: Dispatch, started: usage.UsageEvent, spool: Spool, body_bytes: int) -> None:
+    def __init__(self, order: Dispatch, started: usage.UsageEvent, spool: Spool, *, explain: bool = False) -> None:
         self.cost = 0
         self.recorded = False
         self.status = 0
@@ -37,7 +39,35 @@ class Terminal:
         self._order = order
         self._started = started
         self._spool = spool
-        self._body_bytes = body_bytes
+        self._explain = explain
+        self._body_bytes = 0
+        self._served_at = started.started_at
+        self._tried: tuple[usage.Attempt, ...] = ()
+
+    @property
+    def started_at(self) -> int:
+        """Unix milliseconds: the moment whose price counts."""
+        return self._started.started_at
+
+    def serve(self, chosen: Chosen, body_bytes: int, at_ms: int) -> None:
+        """Another attempt begins."""
+        self.status, self.upstream_id, self.first_token_at = 0, None, None
+        self._started = record.served_by(self._started, chosen)
+        self._body_bytes, self._served_at = body_bytes, at_ms
+
+    def failed(self, reason: str) -> None:
+        """The attempt is over, and the caller has seen nothing of it."""
+        self._tried = (*self._tried, self._attempt(reason))
+
+    def explained(self) -> dict[str, str]:
+        """The attempts so far as a header, for a caller who asked."""
+        return {ATTEMPTS: failover.explained((*self._tried, self._attempt("serving")))} if self._explain else {}
+
+    def explained_failure(self) -> dict[str, str]:
+        return {ATTEMPTS: failover.explained(self._tried)} if self._explain else {}
+
+    def _attempt(self, reason: str) -> usage.Attempt:
+        return usage.Attempt(self._started.offer, self.status, reason, max(0, now_ms() - self._served_at))
 
     def charged(self, passage: Passage) -> tuple[usage.Outcome, Usage]:
         """What a stream is charged: the provider's last word, else nothing, else an estimate of what was delivered."""
@@ -60,20 +90,25 @@ class Terminal:
         )
 
     async def void(self, reason: str) -> None:
-        """Nothing is owed. Raises NotKept."""
-        await self.record("void", reason, Usage())
+        """Nothing is owed, all attempts have failed. Raises NotKept."""
+        await self._commit("void", reason, Usage(), self._tried)
 
     async def record(self, outcome: usage.Outcome, reason: str, used: Usage) -> None:
         """Commits the terminal record. The caller sees no end before this returns. Raises NotKept."""
+        await self._commit(outcome, reason, used, (*self._tried, self._attempt(reason)))
+
+    async def _commit(
+        self, outcome: usage.Outcome, reason: str, used: Usage, attempts: tuple[usage.Attempt, ...]
+    ) -> None:
         how = record.End(
             outcome=outcome,
             reason=reason,
             usage=used,
-            status=self.status,
             ended_at=now_ms(),
             first_token_at=self.first_token_at,
             upstream_id=self.upstream_id,
             client_gone=self.client_gone,
+            attempts=attempts,
         )
         ended = record.end(self._started, self._order, how)
         self.recorded, self.cost = True, min(ended.cost, self._order.hold.amount)

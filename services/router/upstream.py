@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 import structlog
@@ -25,6 +25,7 @@ log = structlog.get_logger()
 USER_AGENT: Final = "tokenoutput/0.1"
 DEFAULT_VERSION: Final = "2023-06-01"
 STALE_SECONDS: Final = 0.3
+PROBE_SECONDS: Final = 60
 Broken: Final = client.Failed
 
 
@@ -45,13 +46,21 @@ class Leg:
     reused = False
 
 
+class Sent(NamedTuple):
+    """One call on the wire."""
+
+    url: str
+    body: bytes
+    headers: dict[str, str]
+    timeout: aiohttp.ClientTimeout
+
+
 class Upstream:
     """Calls offers. One session, no cookies; headers are made here, none of the caller's passes but by name."""
 
-    def __init__(self, session: aiohttp.ClientSession, timeout: aiohttp.ClientTimeout) -> None:
+    def __init__(self, session: aiohttp.ClientSession) -> None:
         """The session has ``reuse_noted`` among its traces."""
         self._session = session
-        self._timeout = timeout
 
     @asynccontextmanager
     async def call(
@@ -59,35 +68,46 @@ class Upstream:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The provider's answer, its body unread. Raises UpstreamFailed or UpstreamTimeout."""
         headers = headers_for(chosen, order, prepared, forwarded)
-        response = await self._post(chosen.endpoint.url, prepared.body, headers)
+        times = chosen.offer.deadlines
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=times.connect, sock_read=times.idle)
+        response = await self._post(Sent(chosen.endpoint.url, prepared.body, headers, timeout))
         async with response:
             yield response
 
-    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    @asynccontextmanager
+    async def probe(self, chosen: Chosen, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A plain call that no caller asked for. Raises UpstreamFailed or UpstreamTimeout."""
+        headers = {**_plain_headers(chosen), "accept": "application/json"}
+        timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS, sock_connect=chosen.offer.deadlines.connect)
+        response = await self._post(Sent(chosen.endpoint.url, body, headers, timeout))
+        async with response:
+            yield response
+
+    async def _post(self, sent: Sent) -> aiohttp.ClientResponse:
         try:
-            return await self._once_or_again(url, body, headers)
+            return await self._once_or_again(sent)
         except TimeoutError as error:
             raise UpstreamTimeout("The provider did not answer in time.") from error
         except client.Failed as error:
             raise UpstreamFailed("The provider could not be reached, or hung up without an answer.") from error
 
-    async def _once_or_again(self, url: str, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _once_or_again(self, sent: Sent) -> aiohttp.ClientResponse:
         """Again only when a kept-alive connection turned out to be closed, which shows at once: then nothing was begun.
         On a fresh one, or later, the provider may have worked, and would bill twice."""
         leg, begun = Leg(), time.monotonic()
         try:
-            return await self._once(url, body, headers, leg)
+            return await self._once(sent, leg)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             if not leg.reused or time.monotonic() - begun > STALE_SECONDS:
                 raise
-            return await self._once(url, body, headers, Leg())
+            return await self._once(sent, Leg())
 
-    async def _once(self, url: str, body: bytes, headers: dict[str, str], leg: Leg) -> aiohttp.ClientResponse:
+    async def _once(self, sent: Sent, leg: Leg) -> aiohttp.ClientResponse:
         return await self._session.post(
-            url,
-            data=client.payload(body),
-            headers=headers,
-            timeout=self._timeout,
+            sent.url,
+            data=client.payload(sent.body),
+            headers=sent.headers,
+            timeout=sent.timeout,
             allow_redirects=False,
             trace_request_ctx=leg,
         )
@@ -107,22 +127,29 @@ def reuse_noted() -> aiohttp.TraceConfig:
 def headers_for(chosen: Chosen, order: Dispatch, prepared: Prepared, forwarded: Mapping[str, str]) -> dict[str, str]:
     """Every header of a provider call, made from scratch."""
     headers = {
-        "content-type": "application/json",
+        **_plain_headers(chosen),
         "accept": "text/event-stream" if prepared.stream else "application/json",
-        "accept-encoding": "identity",
-        "user-agent": USER_AGENT,
         "x-client-request-id": ids.public(order.request_id),
     }
-    if chosen.endpoint.auth == "x-api-key":
-        headers["x-api-key"] = chosen.endpoint.credential
-    else:
-        headers["authorization"] = f"Bearer {chosen.endpoint.credential}"
     if chosen.offer.protocol == ANTHROPIC_MESSAGES:
         asked = {} if prepared.answering is not None else forwarded
         headers["anthropic-version"] = asked.get("anthropic-version", DEFAULT_VERSION)
         if betas := _known_betas(asked.get("anthropic-beta", ""), chosen.offer.profile):
             headers["anthropic-beta"] = betas
     return headers
+
+
+def _plain_headers(chosen: Chosen) -> dict[str, str]:
+    there = chosen.endpoint
+    by_key = {"x-api-key": there.credential}
+    bearer = {"authorization": f"Bearer {there.credential}"}
+    return {
+        "content-type": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": USER_AGENT,
+        **({"anthropic-version": DEFAULT_VERSION} if chosen.offer.protocol == ANTHROPIC_MESSAGES else {}),
+        **(by_key if there.auth == "x-api-key" else bearer),
+    }
 
 
 def _known_betas(asked: str, profile: Profile) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from libs.contracts.catalog import Offer
 from libs.errors import InvalidRequest, UnsupportedParameter
-from services.router.raws import UNREADABLE, Fields
+from services.router.raws import UNREADABLE, Fields, encoded, fields_of
 
 FIELD: Final = "provider"
 SHOWN_CHARS: Final = 80
@@ -81,6 +81,13 @@ class Asked(msgspec.Struct):
     provider: Any = None
 
 
+class Named(msgspec.Struct):
+    """Whether the field is there, whatever it holds."""
+
+    provider: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_named = msgspec.json.Decoder(Named)
 _asked = msgspec.json.Decoder(Asked)
 
 
@@ -97,6 +104,18 @@ def read(body: bytes) -> Wishes:
 def without(fields: Fields) -> None:
     """Takes the wishes out of what goes upstream."""
     fields.pop(FIELD, None)
+
+
+def stripped(body: bytes) -> bytes:
+    """The body without the caller's wishes: they are ours to read and nobody else's."""
+    try:
+        if _named.decode(body).provider is msgspec.UNSET:
+            return body
+        fields = fields_of(body)
+    except UNREADABLE:
+        return body
+    without(fields)
+    return encoded(fields)
 
 
 def _wishes(asked: Any) -> Wishes:

@@ -22,6 +22,8 @@ MAY_KNOW: Final[dict[str, set[str]]] = {
     "TOKENOUTPUT_CATALOG_DATABASE_PASSWORD": {"catalog", "shelf", "migrate", *BY_HAND},
     "TOKENOUTPUT_REDIS_PASSWORD": {"redis", "edge", "router", "billing", *BY_HAND},
     "TOKENOUTPUT_AMQP_PASSWORD": {"rabbitmq", "router", "billing", *BY_HAND},
+    "TOKENOUTPUT_CREDENTIAL_KEYS": {"catalog", "router", "operator"},
+    "TOKENOUTPUT_OPERATOR_TOKEN": {"catalog", "router"},
     "DEEPSEEK_API_KEY": {"router"},
     "DASHSCOPE_API_KEY": {"router"},
     "ZHIPU_API_KEY": {"router"},

@@ -33,19 +33,20 @@ def test_a_call_begins_with_all_that_it_needs_or_with_none() -> None:
     assert breakers.of("offer:o").allows(1000), "the offer's only probe was not used up"
     begun = breakers.begin(subjects_of("o", "k"), 2000)
     assert begun is not None
-    assert len(begun) == 2
+    assert len(begun) == 3
     assert breakers.begin(subjects_of("o", "k"), 2000) is None
 
 
 def test_each_of_a_call_s_breakers_has_a_verdict_of_its_own() -> None:
     breakers = Breakers(RULE)
     for _ in range(RULE.errors):
-        offer_s, credential_s = breakers.begin(subjects_of("o", "k"), 0) or ()
+        offer_s, credential_s, _ = breakers.begin(subjects_of("o", "k"), 0) or ()
         offer_s.succeeded(0)
         credential_s.failed(0)
     assert [(each.subject, each.state) for each in breakers.snapshot(0)] == [
         ("credential:k", "open"),
         ("offer:o", "closed"),
+        ("pair:o k", "closed"),
     ]
 
 

@@ -26,11 +26,11 @@ def ended(outcome: Outcome = "usage", used: Usage = USAGE, sold: Price | None = 
         outcome=outcome,
         reason="complete",
         usage=used,
-        status=200,
         ended_at=NOW_MS + 900,
         first_token_at=NOW_MS + 50,
         upstream_id="chatcmpl-1",
         client_gone=True,
+        attempts=(Attempt("deepseek-chat@deepseek", 200, "complete", 895),),
     )
     return record.end(record.start(asked, CHOSEN, NOW_MS + 5), asked, how)
 

@@ -21,9 +21,9 @@ OPENAI = b'{"error":{"message":"Bad thing","type":"invalid_request_error","param
     [
         (400, errors.InvalidRequest, 400, 400),
         (422, errors.InvalidRequest, 400, 400),
-        (401, errors.UpstreamUnavailable, 502, 502),
-        (403, errors.UpstreamUnavailable, 502, 502),
-        (402, errors.UpstreamUnavailable, 502, 502),
+        (401, errors.ProviderAccountRefused, 502, 502),
+        (403, errors.ProviderAccountRefused, 502, 502),
+        (402, errors.ProviderAccountRefused, 502, 502),
         (404, errors.UpstreamUnavailable, 502, 502),
         (408, errors.UpstreamTimeout, 504, 504),
         (504, errors.UpstreamTimeout, 504, 504),
@@ -56,10 +56,10 @@ def test_no_status_blames_the_caller_s_key_or_balance() -> None:
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (b'{"error":{"code":"1113","message":"Account in arrears"}}', errors.UpstreamUnavailable),
-        (b'{"error":{"code":1113,"message":"Account in arrears"}}', errors.UpstreamUnavailable),
-        (b'{"code":"Arrearage","message":"Access denied","request_id":"x"}', errors.UpstreamUnavailable),
-        (b'{"error":{"message":"You exceeded","type":"insufficient_quota"}}', errors.UpstreamUnavailable),
+        (b'{"error":{"code":"1113","message":"Account in arrears"}}', errors.ProviderAccountRefused),
+        (b'{"error":{"code":1113,"message":"Account in arrears"}}', errors.ProviderAccountRefused),
+        (b'{"code":"Arrearage","message":"Access denied","request_id":"x"}', errors.ProviderAccountRefused),
+        (b'{"error":{"message":"You exceeded","type":"insufficient_quota"}}', errors.ProviderAccountRefused),
         (b'{"error":{"code":"1305","message":"busy"}}', errors.Overloaded),
         (b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}', errors.Overloaded),
         (b'{"error":{"code":"1302","message":"slower"}}', errors.RateLimited),

@@ -134,7 +134,7 @@ def test_the_type_tells_the_kind_when_the_code_does_not() -> None:
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("account", errors.UpstreamUnavailable),
+        ("account", errors.ProviderAccountRefused),
         ("overloaded", errors.Overloaded),
         ("rate", errors.RateLimited),
         ("context", errors.ContextTooLong),

@@ -122,7 +122,9 @@ def charged(found: Carried, **changes: Any) -> tuple[str, Usage]:
     """What the caller pays for it."""
     sold, asked = choose(shelf(offer()), "deepseek-chat", lambda _: "key", ""), order(**changes)
     spool: Any = None
-    return Terminal(asked, record.start(asked, sold, NOW_MS), spool, body_bytes=400).charged(found.passage)
+    terminal = Terminal(asked, record.start(asked, sold, NOW_MS), spool)
+    terminal.serve(sold, 400, NOW_MS)
+    return terminal.charged(found.passage)
 
 
 @callers
