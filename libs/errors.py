@@ -186,6 +186,14 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class CandidateBusy(Overloaded):
+    """Somebody else was quicker: the provider was not called."""
+
+
+class NotServed(UpstreamUnavailable):
+    """The provider does not know what the request names. Another may; and it may be the caller's own mistake."""
+
+
 def status_of(error: GatewayError, protocol: Protocol) -> int:
     """The HTTP status, which differs by protocol for one error only."""
     if isinstance(error, Overloaded) and protocol == ANTHROPIC_MESSAGES:

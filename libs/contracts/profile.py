@@ -68,7 +68,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
       ``drop_fields``: top-level fields that this host refuses.
       ``betas``: prefixes of the `anthropic-beta` values that are passed on; None: all of them.
       ``count_tokens``: the provider has the endpoint.
-      ``errors``: what an error code of this provider means.
+      ``errors``: what an error code of this provider means; a key of several words is looked for in the message.
     """
 
     vision: bool = False

@@ -19,7 +19,7 @@ from services.router.api import SETTINGS, SWITCHBOARD
 from services.router.breaker import Breakers, Rule
 from services.router.credentials import Keyring
 from services.router.dispatch import Switchboard
-from services.router.metrics import BreakerStates
+from services.router.metrics import BreakerStates, Records
 from services.router.operator_api import operator_app
 from services.router.settings import RouterSettings
 from services.router.shipper import Shipper
@@ -68,7 +68,9 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             most_cooling_ms=int(settings.most_cooling_seconds * 1000),
         )
         calls = Upstream(providers)
-        app[SWITCHBOARD] = Switchboard(settings, switch, calls, records, holds, signatures=signatures)
+        app[SWITCHBOARD] = Switchboard(
+            settings, switch, calls, records, holds, signatures=signatures, noted=Records(app[METRICS].registry).note
+        )
         if settings.operator_port:
             await enter(operators.listening(operator_app(app, settings, switch, calls), settings))
         stack.push_async_callback(holds.last_call)

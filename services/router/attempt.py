@@ -11,6 +11,7 @@ import structlog
 from libs import sse, tokens
 from libs.contracts.dispatch import Dispatch
 from libs.errors import GatewayError, UpstreamFailed, UpstreamTimeout
+from libs.pricing import Usage
 from libs.runtime.clock import now_ms
 from services.router import reading, refusals, whole
 from services.router.choose import Chosen
@@ -18,6 +19,7 @@ from services.router.passage import Passage
 from services.router.passages import Told, terms_of
 from services.router.prepare import BYTES_PER_TOKEN, Prepared
 from services.router.reading import CUT
+from services.router.switch import Watched
 from services.router.terminal import NotKept, Terminal
 from services.router.upstream import Broken
 from services.router.vigil import Vigil
@@ -33,7 +35,15 @@ class LiveAttempt:
     """A GatewayError that leaves ``go`` means that the caller has seen nothing of this attempt: another may follow."""
 
     def __init__(
-        self, order: Dispatch, chosen: Chosen, prepared: Prepared, terminal: Terminal, *, told: Told, vigil: Vigil
+        self,
+        order: Dispatch,
+        chosen: Chosen,
+        prepared: Prepared,
+        terminal: Terminal,
+        *,
+        told: Told,
+        vigil: Vigil,
+        watched: Watched,
     ) -> None:
         self._order = order
         self._chosen = chosen
@@ -41,6 +51,7 @@ class LiveAttempt:
         self._terminal = terminal
         self._told = told
         self._vigil = vigil
+        self._watched = watched
         self._patience = asyncio.timeout(chosen.offer.deadlines.first if order.stream else None)
         self._held: list[bytes] = []
         self._begun = False
@@ -116,9 +127,9 @@ class LiveAttempt:
         await self._read(response, passage)
         if passage.failure is not None:
             raise passage.failure
-        await self._vigil.end()
         outcome, used = terminal.charged(passage)
         body = self._told.folded(used)
+        await self._vigil.end()
         terminal.upstream_id, terminal.first_token_at = passage.upstream_id, now_ms()
         await terminal.record(outcome, "complete", used)
         before_the_end(self._told)
@@ -136,6 +147,7 @@ class LiveAttempt:
         await self._read(response, passage)
         if passage.failure is not None and not self._begun:
             raise passage.failure
+        self._watched.broke = passage.failure
         await self._vigil.end()
         await self._record(passage)
         before_the_end(self._told)
@@ -170,6 +182,9 @@ class LiveAttempt:
 
     def _begin(self, passage: Passage) -> bytes:
         self._begun = True
+        self._watched.answering()
+        if self._vigil.left:
+            self._terminal.heard = 0
         self._patience.reschedule(None)
         self._terminal.first_token_at = now_ms()
         self._vigil.begin(passage.keep_alive)
@@ -179,10 +194,14 @@ class LiveAttempt:
 
     async def _record(self, passage: Passage, reason: str | None = None) -> None:
         left = self._terminal.client_gone = self._vigil.left
+        nothing_seen = self._order.stream and not self._begun and not left and not passage.complete
         reason = reason or ("complete" if passage.complete else "client_gone" if left else "cut")
         self._terminal.upstream_id = passage.upstream_id
-        outcome, used = self._terminal.charged(passage)
-        await self._terminal.record(outcome, reason, used)
+        if nothing_seen:
+            await self._terminal.record("void", reason, Usage())
+        else:
+            outcome, used = self._terminal.charged(passage)
+            await self._terminal.record(outcome, reason, used)
 
     async def _cut_short(self) -> None:
         """What was delivered is recorded; a caller who is still there and has seen some of it learns that it ends."""

@@ -79,6 +79,11 @@ class Breaker:
             self._turn += 1
         return self._turn
 
+    def answering(self, turn: int) -> None:
+        """The first word is there: enough of a probe, which may go on for an hour."""
+        if turn == self._turn and self._probing:
+            self._close()
+
     def succeeded(self, now_ms: int, turn: int) -> None:
         if turn != self._turn:
             return
@@ -159,6 +164,9 @@ class Begun(msgspec.Struct, frozen=True):
 
     def succeeded(self, now_ms: int) -> None:
         self.breaker.succeeded(now_ms, self.turn)
+
+    def answering(self) -> None:
+        self.breaker.answering(self.turn)
 
     def failed(self, now_ms: int) -> None:
         self.breaker.failed(now_ms, self.turn)

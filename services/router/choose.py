@@ -30,6 +30,9 @@ class Held(msgspec.Struct, frozen=True):
     weight: int = 1
     paused: bool = False
 
+    def __repr__(self) -> str:
+        return f"Held({self.id!r})"
+
 
 class Endpoint(msgspec.Struct, frozen=True):
     """Where an offer's requests go, and as whom."""
@@ -38,6 +41,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     auth: AuthStyle
     credential: str
     simulated: bool
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url!r})"
 
 
 class Chosen(msgspec.Struct, frozen=True):

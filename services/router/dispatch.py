@@ -2,7 +2,7 @@
 leaves every decision to a pure neighbour."""
 
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -49,13 +49,16 @@ class Switchboard:
         holds: Holds,
         *,
         signatures: Signatures,
+        noted: Callable[[usage.UsageEvent], None],
     ) -> None:
+        """``noted`` hears of every record that is kept."""
         self._settings = settings
         self._switch = switch
         self._upstream = upstream
         self._spool = spool
         self._holds = holds
         self._signatures = signatures
+        self._noted = noted
         self._vigils: WeakValueDictionary[UUID, Vigil] = WeakValueDictionary()
 
     async def run(self, order: Dispatch, body: Awaitable[bytes], forwarded: Mapping[str, str], sink: Sink) -> None:
@@ -68,13 +71,14 @@ class Switchboard:
                 raise Unavailable("The request waited too long inside the gateway; nothing was charged.", retry_after=1)
             candidates = self._switch.candidates(order, received)
             ready = partial(self._ready, order, received, forwarded)
-            first = ready(candidates[0])
-            terminal = await self._begin(order, candidates[0], explain=EXPLAIN in forwarded)
-            seconds = candidates[0].offer.deadlines.total
+            rest = list(candidates)
+            first = Journey.next_able(rest, ready) or ready(candidates[0])
+            terminal = await self._begin(order, first.chosen, explain=EXPLAIN in forwarded)
+            seconds = first.chosen.offer.deadlines.total
             vigil = Vigil(sink, self._settings, stream=order.stream, seconds=seconds)
             self._vigils[order.request_id] = vigil
             journey = Journey(order, terminal, vigil, self._switch, most=self._settings.attempts)
-            await journey.go(first, candidates[1:], ready)
+            await journey.go(first, rest, ready)
         finally:
             await self._holds.settle(Ended(order.org, order.request_id, terminal.cost if terminal is not None else 0))
 
@@ -116,4 +120,4 @@ class Switchboard:
         except SpoolFailed as error:
             log.error("spool_failed", error=str(error))  # noqa: TRY400 - a full disk is not a bug
             raise Unavailable("This part of the gateway cannot take requests now.", retry_after=RETRY_AFTER) from error
-        return Terminal(order, started, self._spool, explain=explain)
+        return Terminal(order, started, self._spool, explain=explain, noted=self._noted)

@@ -10,9 +10,11 @@ from libs import errors
 from libs.contracts.usage import Attempt
 from services.router.choose import Chosen
 
-Blame = Literal["caller", "credential", "offer", "rate", "nobody"]
+Blame = Literal["caller", "credential", "offer", "rate", "another", "nobody"]
 
 BLAMES: Final[tuple[tuple[type[errors.GatewayError], Blame], ...]] = (
+    (errors.CandidateBusy, "another"),
+    (errors.NotServed, "another"),
     (errors.ProviderAccountRefused, "credential"),
     (errors.RateLimited, "rate"),
     (errors.UpstreamFailed, "offer"),
@@ -24,13 +26,14 @@ BLAMES: Final[tuple[tuple[type[errors.GatewayError], Blame], ...]] = (
 
 
 def blame(error: errors.GatewayError) -> Blame:
-    """Who has to change something before the same request can succeed. ``rate``: nobody, it is a matter of time."""
+    """Who has to change something before the same request can succeed. ``rate``: nobody, it is a matter of time;
+    ``another``: somebody else may do it, and nobody is to blame."""
     return next((who for kind, who in BLAMES if isinstance(error, kind)), "nobody")
 
 
 def may_go_on(error: errors.GatewayError) -> bool:
     """Whether another candidate could do better."""
-    return blame(error) in ("credential", "offer", "rate")
+    return blame(error) in ("credential", "offer", "rate", "another")
 
 
 def left_after(error: errors.GatewayError, failed: Chosen, candidates: list[Chosen]) -> list[Chosen]:

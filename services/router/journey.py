@@ -1,5 +1,7 @@
 """One request's way from candidate to candidate, until one begins to answer."""
 
+import asyncio
+import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple
@@ -8,7 +10,7 @@ import aiohttp
 import structlog
 
 from libs.contracts.dispatch import Dispatch
-from libs.errors import GatewayError
+from libs.errors import GatewayError, UnsupportedParameter
 from libs.runtime.clock import now_ms
 from services.router import failover
 from services.router.attempt import LiveAttempt
@@ -21,6 +23,7 @@ from services.router.vigil import CallerLeft, Vigil
 
 log = structlog.get_logger()
 
+JITTER_SECONDS: Final = 0.05  # the callers of a provider that dies do not reach the next one all at once
 DROPPED: Final = "x-tokenoutput-dropped"
 
 
@@ -78,12 +81,24 @@ class Journey:
             except GatewayError as error:
                 self._terminal.failed(error.code or "refused")
                 left = failover.left_after(error, current.chosen, left)
-                if not left or number == self._most or self._vigil.left:
+                following = None if number == self._most or self._vigil.left else self.next_able(left, ready)
+                if following is None:
                     raise
                 log.info("failing_over", offer=current.chosen.offer.id, reason=error.code)
-                current = ready(left.pop(0))
+                await asyncio.sleep(random.uniform(0, JITTER_SECONDS))  # noqa: S311 - nobody is kept from guessing it
+                current = following
             else:
                 return
+
+    @staticmethod
+    def next_able(left: list[Chosen], ready: Callable[[Chosen], Ready]) -> Ready | None:
+        """The next candidate that can do what the request asks for; those that cannot are passed over."""
+        while left:
+            try:
+                return ready(left.pop(0))
+            except UnsupportedParameter:
+                continue
+        return None
 
     async def _try(self, ready: Ready) -> None:
         chosen, prepared, call, remember = ready
@@ -93,8 +108,10 @@ class Journey:
             headers[DROPPED] = ",".join(prepared.dropped)
         self._terminal.serve(chosen, len(prepared.body), now_ms())
         told = told_to(self._order, chosen, prepared, self._terminal.started_at)
-        attempt = LiveAttempt(self._order, chosen, prepared, self._terminal, told=told, vigil=self._vigil)
-        with self._switch.watching(chosen):
+        with self._switch.watching(chosen) as watched:
+            attempt = LiveAttempt(
+                self._order, chosen, prepared, self._terminal, told=told, vigil=self._vigil, watched=watched
+            )
             await attempt.go(call, remember)
 
     async def _tell(self, error: GatewayError) -> None:

@@ -1,18 +1,46 @@
-"""What of the breakers a scrape sees: read when it is asked for, so nothing has to be kept up to date."""
+"""What a scrape sees of attempts, prompt caches and breakers. Labels are ids of the shelf, never words of a caller."""
 
 from collections.abc import Iterator
 from typing import Final
 
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from libs.contracts.usage import UsageEvent
 from services.router.switch import Switch
 
 OPENNESS: Final = {"closed": 0, "cooling": 1, "half_open": 2, "open": 3}
 
 
+class Records:
+    """Counts what terminal records say. Cached over all prompt tokens is the hit rate of a provider's cache."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._attempts = Counter(
+            "tokenoutput_attempts_total", "Attempts by how they ended.", ["offer", "reason"], registry=registry
+        )
+        self._prompt = Counter(
+            "tokenoutput_prompt_tokens_total",
+            "Prompt tokens: read from the provider's cache, written to it, or neither.",
+            ["offer", "cache"],
+            registry=registry,
+        )
+
+    def note(self, event: UsageEvent) -> None:
+        for attempt in event.attempts:
+            self._attempts.labels(attempt.offer, attempt.reason).inc()
+        used = event.usage
+        for name, tokens in (
+            ("read", used.cache_read),
+            ("write", used.cache_write + used.cache_write_1h),
+            ("none", used.input),
+        ):
+            self._prompt.labels(event.offer, name).inc(tokens)
+
+
 class BreakerStates(Collector):
-    """One series for each offer, credential and pair of both that was called."""
+    """Read when it is asked for, so nothing has to be kept up to date. One series for each subject that was called."""
 
     def __init__(self, switch: Switch) -> None:
         self._switch = switch

@@ -14,13 +14,13 @@ from libs.errors import (
     ContextTooLong,
     GatewayError,
     InvalidRequest,
+    NotServed,
     Overloaded,
     ProviderAccountRefused,
     RateLimited,
     RequestTooLarge,
     UpstreamFailed,
     UpstreamTimeout,
-    UpstreamUnavailable,
 )
 from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, Protocol
 from services.router import complaint, overflow
@@ -30,6 +30,7 @@ MAX_WAIT_DIGITS: Final = 5
 SOON: Final = 2
 OVERLOADED: Final = "The provider is overloaded; try again in a moment."
 NO_REASON: Final = "no reason given"
+UNEXPLAINED: Final = "The provider refused the request and gave no reason."
 BUSY_FINISHES: Final = frozenset({"insufficient_system_resource"})  # DeepSeek's word
 BROKEN_FINISHES: Final = BUSY_FINISHES | {"network_error", "error", "abort"}  # GLM's and two engines'
 Codes = Mapping[str, ErrorKind]
@@ -49,6 +50,10 @@ KINDS_OF_STATUS: Final[Mapping[int, ErrorKind]] = {
     503: "overloaded",
     529: "overloaded",
 }
+CALLERS_OWN: Final = frozenset(
+    {"invalid_request_error", "request_too_large"}
+)  # both protocols' words for a bad request
+CALLERS_OWN_STATUSES: Final = frozenset({405, 409, 411, 414, 415, 431, 451})
 ROLE_REFUSED: Final = re.compile(
     r"messages\.\d+\.role\b|unexpected role|\brole\W{1,4}system\b|\bsystem\W{1,4}role\b", re.I
 )
@@ -96,6 +101,8 @@ def declared(
     kind = _kind(said, errors)
     if kind is None and overflow.read(said.message) is not None:
         kind = "context"
+    if kind is None and CALLERS_OWN.intersection(said.kinds):
+        kind = "invalid"
     return _of_kind(kind or "failed", said, SOON, asked)
 
 
@@ -112,7 +119,7 @@ def _kind(said: Complaint, errors: Codes) -> ErrorKind | None:
         for word in said.kinds:
             if word in codes:
                 return codes[word]
-    return None
+    return next((kind for words, kind in errors.items() if " " in words and words in said.message.lower()), None)
 
 
 def _of_kind(kind: ErrorKind, said: Complaint, wait: int, asked: Asked) -> GatewayError:
@@ -133,7 +140,7 @@ def _bad_request(said: Complaint, asked: Asked) -> GatewayError:
     """Claude Code sends system messages between the others, and takes them back only at words that it knows."""
     if (seen := overflow.read(said.message, said.kinds)) is not None:
         return _too_long(seen, said, asked)
-    message = said.message or "The provider refused the request and gave no reason."
+    message = said.message or UNEXPLAINED
     if asked.protocol == ANTHROPIC_MESSAGES and ROLE_REFUSED.search(message):
         message += ROLE_REFUSED_AS_CLIENTS_KNOW_IT
     return InvalidRequest(message, param=said.param, extra=_extra(said), quotes_provider=True, provider_code=said.code)
@@ -148,10 +155,12 @@ def _by_status(status: int, said: Complaint) -> GatewayError:
     if status in (401, 403):
         return ProviderAccountRefused("The gateway's own account at the provider was refused; tell the operator.")
     if status == 404:
-        return UpstreamUnavailable("The provider does not know this model; the operator has been told.")
+        return NotServed("The provider does not know this model; the operator has been told.")
     if status == 413:
         message = said.message or "The request is larger than the provider accepts."
         return RequestTooLarge(message, extra=_extra(said), quotes_provider=True)
+    if status in CALLERS_OWN_STATUSES:
+        return InvalidRequest(said.message or UNEXPLAINED, extra=_extra(said), quotes_provider=True)
     if status in (408, 504):
         return UpstreamTimeout("The provider did not answer in time.")
     return UpstreamFailed(f"The provider failed with status {status}.")

@@ -3,21 +3,32 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import msgspec
 import structlog
 
 from libs.contracts.catalog import Offer, Provider, Shelf
 from libs.contracts.dispatch import Dispatch
-from libs.errors import GatewayError
+from libs.errors import CandidateBusy, GatewayError, UnsupportedParameter
 from libs.runtime.catalog import LiveShelf
-from libs.runtime.clock import now_ms
+from libs.runtime.clock import tick_ms
 from services.router import affinity, failover, wishes
 from services.router.breaker import Begun, Breakers, Health, offer_in, subjects_of
 from services.router.choose import Chosen, Held, candidates
 
 log = structlog.get_logger()
+
+
+class Watched:
+    """What is learnt of an attempt on its way. ``broke``: it ended badly although the caller had seen some of it."""
+
+    def __init__(self, begun: Sequence[Begun]) -> None:
+        self._begun = begun
+        self.broke: GatewayError | None = None
+
+    def answering(self) -> None:
+        for one in self._begun:
+            one.answering()
 
 
 class Switch:
@@ -44,16 +55,19 @@ class Switch:
 
     def candidates(self, order: Dispatch, body: bytes) -> list[Chosen]:
         """First choice first. Raises what ``choose.candidates`` raises."""
-        now = now_ms()
+        now = tick_ms()
         self._notice_a_new_shelf()
+        wanted = wishes.read(body)
+        if wanted.sort in ("latency", "throughput"):
+            raise UnsupportedParameter(f"provider.sort {wanted.sort!r} is not measured yet.", param="provider.sort")
         return candidates(
             self._live.shelf,
             order.model,
             self._credentials,
             self._simulator_url,
             affinity=self._affinity(order, body),
-            wishes=wishes.read(body),
-            usable=partial(self._usable, now),
+            wishes=wanted,
+            usable=self._usable_at(now),
             wait=self._breakers.wait_at(now),
         )
 
@@ -63,15 +77,21 @@ class Switch:
             offers = {offer.id for offer in shelf.snapshot.offers}
             self._breakers.drop(lambda subject: (named := offer_in(subject)) is not None and named not in offers)
 
-    def _usable(self, now: int, offer_id: str, credential_id: str) -> bool:
+    def _usable_at(self, now: int) -> Callable[[str, str], bool]:
+        allowed = self._breakers.usable_at(now)
+
+        def usable(offer_id: str, credential_id: str) -> bool:
+            return allowed(offer_id, credential_id) and self._has_room(credential_id)
+
+        return usable
+
+    def _has_room(self, credential_id: str) -> bool:
         most = self._most_at_once(credential_id)
-        if most is not None and self._in_flight[credential_id] >= most:
-            return False
-        return self._breakers.usable_at(now)(offer_id, credential_id)
+        return most is None or self._in_flight[credential_id] < most
 
     def health(self) -> list[Health]:
         """Of everything that was called since the shelf knows it."""
-        return self._breakers.snapshot(now_ms())
+        return self._breakers.snapshot(tick_ms())
 
     def in_flight(self) -> dict[str, int]:
         """Calls under way, by credential."""
@@ -89,18 +109,27 @@ class Switch:
         return candidates(alone, offer.model, self._credentials, self._simulator_url, affinity=b"")
 
     @contextmanager
-    def watching(self, chosen: Chosen) -> Iterator[None]:
+    def watching(self, chosen: Chosen) -> Iterator[Watched]:
         """What comes of an attempt is a verdict about whom it called, and never about what the caller asked."""
-        begun = self._breakers.begin(subjects_of(chosen.offer.id, chosen.credential_id), now_ms()) or ()
+        offer_id, credential_id = chosen.offer.id, chosen.credential_id
+        begun = self._breakers.begin(subjects_of(offer_id, credential_id), tick_ms())
+        if begun is None or not self._has_room(credential_id):
+            for one in begun or ():
+                one.abandoned()
+            raise CandidateBusy("This provider has just become busy; try again in a moment.", retry_after=1)
         self._in_flight[chosen.credential_id] += 1
+        watched = Watched(begun)
         try:
-            yield
+            yield watched
         except GatewayError as error:
             self._judge(begun, error)
             raise
         else:
-            for one in begun:
-                one.succeeded(now_ms())
+            if watched.broke is not None:
+                self._judge(begun, watched.broke)
+            else:
+                for one in begun:
+                    one.succeeded(tick_ms())
         finally:
             self._in_flight[chosen.credential_id] -= 1
             for one in begun:
@@ -108,11 +137,11 @@ class Switch:
 
     def _judge(self, begun: Sequence[Begun], error: GatewayError) -> None:
         blamed = failover.blame(error)
-        for one, who in zip(begun, ("offer", "credential", "pair"), strict=True) if begun else ():
+        for one, who in zip(begun, ("offer", "credential", "pair"), strict=True):
             if who == blamed:
-                one.failed(now_ms())
+                one.failed(tick_ms())
             elif who == "pair" and blamed == "rate":
-                one.cool(now_ms() + min((error.retry_after or 0) * 1000, self._most_cooling_ms))
+                one.cool(tick_ms() + min((error.retry_after or 0) * 1000, self._most_cooling_ms))
 
     def _affinity(self, order: Dispatch, body: bytes) -> bytes:
         """Only where there is a choice: it takes a look into the body."""

@@ -1,6 +1,7 @@
 """The end of one request as it is recorded: what was seen on the way, and the commit without which there is no end."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -28,7 +29,16 @@ class NotKept(Unavailable):
 class Terminal:
     """Facts for the terminal record, and ``cost``: nano-USD the hold is settled with, 0 until there is a record."""
 
-    def __init__(self, order: Dispatch, started: usage.UsageEvent, spool: Spool, *, explain: bool = False) -> None:
+    def __init__(
+        self,
+        order: Dispatch,
+        started: usage.UsageEvent,
+        spool: Spool,
+        *,
+        explain: bool = False,
+        noted: Callable[[usage.UsageEvent], None] = lambda _: None,
+    ) -> None:
+        """``noted`` hears of the record once it is kept."""
         self.cost = 0
         self.recorded = False
         self.status = 0
@@ -40,6 +50,7 @@ class Terminal:
         self._started = started
         self._spool = spool
         self._explain = explain
+        self._noted = noted
         self._body_bytes = 0
         self._served_at = started.started_at
         self._tried: tuple[usage.Attempt, ...] = ()
@@ -51,7 +62,7 @@ class Terminal:
 
     def serve(self, chosen: Chosen, body_bytes: int, at_ms: int) -> None:
         """Another attempt begins."""
-        self.status, self.upstream_id, self.first_token_at = 0, None, None
+        self.status, self.upstream_id, self.first_token_at, self.heard = 0, None, None, None
         self._started = record.served_by(self._started, chosen)
         self._body_bytes, self._served_at = body_bytes, at_ms
 
@@ -124,3 +135,4 @@ class Terminal:
             self.cost = 0
             log.error("spool_failed", error=str(error))  # noqa: TRY400 - a full disk is not a bug
             raise NotKept(NOT_KEPT) from error
+        self._noted(ended)

@@ -26,6 +26,7 @@ USER_AGENT: Final = "tokenoutput/0.1"
 DEFAULT_VERSION: Final = "2023-06-01"
 STALE_SECONDS: Final = 0.3
 PROBE_SECONDS: Final = 60
+PLAIN_SECONDS: Final = 600.0  # a plain answer is silent until it is done
 Broken: Final = client.Failed
 
 
@@ -69,7 +70,8 @@ class Upstream:
         """The provider's answer, its body unread. Raises UpstreamFailed or UpstreamTimeout."""
         headers = headers_for(chosen, order, prepared, forwarded)
         times = chosen.offer.deadlines
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=times.connect, sock_read=times.idle)
+        silence = times.idle if prepared.stream else max(times.idle, PLAIN_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=times.connect, sock_read=silence)
         response = await self._post(Sent(chosen.endpoint.url, prepared.body, headers, timeout))
         async with response:
             yield response

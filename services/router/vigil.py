@@ -12,6 +12,7 @@ from libs.runtime.pulse import pulse
 from services.router.telling import COMMENT
 
 BEAT_SECONDS: Final = 1.0
+STUCK_SECONDS: Final = 2.0  # a sign of life that a caller does not take keeps nobody from the record
 STOPPING: Final = "This part of the gateway is restarting; try again."
 LATE: Final = "There was no answer in the time that one may take."
 
@@ -115,7 +116,8 @@ class Vigil:
         """No sign of life from here on."""
         self._ending = True
         if self._keeping is not None:
-            await asyncio.wait({self._keeping})
+            await asyncio.wait({self._keeping}, timeout=STUCK_SECONDS)
+            self._keeping.cancel()
 
     def _beat(self) -> None:
         if self._ending or self.left:
@@ -136,7 +138,8 @@ class Vigil:
         if self._ending or self.left:
             return
         self.left = True
-        self._stop_at(self._loop.time() + (self._patience.hangup_seconds if self._drains else 0))
+        wait = self._patience.hangup_seconds if self._drains else 0
+        self._stop_at(min(self._limit.when() or inf, self._loop.time() + wait))
 
     def _stop_at(self, when: float) -> None:
         if not self._limit.expired():  # else everything is being stopped already

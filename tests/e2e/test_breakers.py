@@ -115,3 +115,5 @@ async def test_metrics_tell_the_state_of_every_breaker(gateway: Gateway) -> None
         text = await response.text()
     assert f'tokenoutput_breaker_state{{subject="offer:{MODEL}@' in text
     assert "tokenoutput_breaker_opens_total" in text
+    assert f'tokenoutput_attempts_total{{offer="{MODEL}@' in text
+    assert f'tokenoutput_prompt_tokens_total{{cache="read",offer="{MODEL}@' in text

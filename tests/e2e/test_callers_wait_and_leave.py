@@ -50,21 +50,28 @@ async def request_of(gateway: Gateway) -> str:
     return found[-1].request
 
 
+COMMENT = ": keep-alive\n\n"
+PING = 'event: ping\ndata: {"type":"ping"}\n\n'
+
+
+@pytest.mark.parametrize("cue", ["first=4 words=3", "gap=2.5 words=3"], ids=["before the first word", "in the middle"])
 @pytest.mark.parametrize("protocol", PATHS)
 @pytest.mark.parametrize("model", ["deepseek-chat", "claude-sonnet-4-20250514"])
-async def test_s_ping_interval_a_silent_stream_shows_that_it_lives(gateway: Gateway, protocol: str, model: str) -> None:
-    """Signs of life stand between events: what is left without them is the whole answer."""
+async def test_s_ping_interval_a_silent_stream_shows_that_it_lives(
+    gateway: Gateway, protocol: str, model: str, cue: str
+) -> None:
+    """Signs of life stand between events: what is left without them is the whole answer. Before the first word another
+    provider may still answer, so they are comments then."""
     customer = await gateway.customer()
-    body = body_of(model, "first=5 words=3", stream=True)
+    body = body_of(model, cue, stream=True)
     async with gateway.session.post(gateway.url + PATHS[protocol], json=body, headers=customer.bearer) as response:
         assert response.status == 200
         text = (await response.read()).decode()
-    sign = ": keep-alive\n\n" if protocol == "openai_chat" else 'event: ping\ndata: {"type":"ping"}\n\n'
-    assert text.count(sign) >= 2
-    frames = text.replace(sign, "").removesuffix("\n\n").split("\n\n")
-    assert all(frame.startswith(("data: ", "event: ", ": keep-alive")) for frame in frames)
-    assert frames[-1] == ("data: [DONE]" if protocol == "openai_chat" else frames[-1])
-    assert ("message_stop" in frames[-1]) == (protocol == "anthropic_messages")
+    pings = "gap" in cue and protocol == "anthropic_messages"
+    assert text.count(PING if pings else COMMENT) >= 2
+    frames = text.replace(PING, "").replace(COMMENT, "").removesuffix("\n\n").split("\n\n")
+    assert all(frame.startswith(("data: ", "event: ")) for frame in frames)
+    assert ("message_stop" in frames[-1]) if protocol == "anthropic_messages" else (frames[-1] == "data: [DONE]")
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -220,3 +220,31 @@ async def test_wishes_choose_among_providers_and_never_reach_one(gateway: Gatewa
     status, answer, _ = await gateway.post(PATHS[protocol], {**body, "provider": {"only": ["acme"]}}, customer.bearer)
     assert status == 400
     assert "acme" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_candidate_that_cannot_do_what_is_asked_is_passed_over(gateway: Gateway, number: int) -> None:
+    """The second provider has no `n`: that is a reason to skip it, and none to refuse the request."""
+    customer = await gateway.customer()
+    body = {
+        "model": MODEL,
+        "n": number,
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "[sim deepseek: status=500] hi"}],
+    }
+    status, answer, headers = await gateway.post(PATHS["openai_chat"], body, customer.bearer)
+    assert status == (200 if number == 1 else 502), answer
+    tried = [one[0] for one in await attempts_of(gateway, customer, headers["x-request-id"])]
+    assert tried == ([FIRST, SECOND] if number == 1 else [FIRST])
+
+
+@pytest.mark.parametrize("protocol", PATHS)
+async def test_a_caller_who_saw_nothing_by_the_deadline_pays_nothing(gateway: Gateway, protocol: str) -> None:
+    """Whatever the provider's preamble said of usage."""
+    customer = await gateway.customer()
+    cue = "[sim: usage=every hang=1]"
+    _, text, headers = await call(gateway, customer, protocol, cue, stream=True)
+    assert "error" in text
+    found = await generation(gateway, customer, headers["x-request-id"])
+    assert (found["status"], found["cost"]) == ("void", "0.000000000")
+    assert await customer.settled_balance(10 * pricing.NANO) == 10 * pricing.NANO

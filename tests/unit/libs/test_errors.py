@@ -53,6 +53,7 @@ TABLE = [
     Row(errors.RateLimited, 429, 429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error"),
     Row(errors.UpstreamFailed, 502, 502, "server_error", "upstream_error", "api_error"),
     Row(errors.UpstreamUnavailable, 502, 502, "server_error", "upstream_unavailable", "api_error", should_retry=False),
+    Row(errors.NotServed, 502, 502, "server_error", "upstream_unavailable", "api_error", should_retry=False),
     Row(
         errors.ProviderAccountRefused, 502, 502, "server_error", "upstream_unavailable", "api_error", should_retry=False
     ),
@@ -60,6 +61,7 @@ TABLE = [
     Row(errors.Unavailable, 503, 503, "server_error", "unavailable", "overloaded_error"),
     Row(errors.BillingRecovering, 503, 503, "server_error", "billing_recovering", "overloaded_error"),
     Row(errors.Overloaded, 503, 529, "server_error", "overloaded", "overloaded_error"),
+    Row(errors.CandidateBusy, 503, 529, "server_error", "overloaded", "overloaded_error"),
 ]
 
 

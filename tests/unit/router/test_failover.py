@@ -19,7 +19,9 @@ from services.router import failover, refusals
         (403, b"{}", "credential"),
         (429, b'{"error":{"code":"insufficient_quota"}}', "credential"),
         (429, b"{}", "rate"),
-        (404, b"{}", "offer"),
+        (404, b"{}", "another"),
+        (415, b"{}", "caller"),
+        (451, b"{}", "caller"),
         (408, b"{}", "offer"),
         (500, b"", "offer"),
         (502, b"<html>", "offer"),
@@ -39,6 +41,18 @@ def test_a_provider_s_own_code_says_whose_fault_it_is(status: int) -> None:
     """GLM answers an empty account with 429: read by its status alone it would look like a rate for ever."""
     error = refusals.refusal(status, b'{"error":{"code":"1113","message":"x"}}', errors={"1113": "account"})
     assert failover.blame(error) == "credential"
+
+
+def test_a_phrase_of_the_profile_says_whose_fault_it_is() -> None:
+    """Anthropic tells an empty account with a 400 and the kind of a bad request."""
+    said = b'{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low."}}'
+    error = refusals.refusal(400, said, errors={"credit balance is too low": "account"})
+    assert failover.blame(error) == "credential"
+
+
+@pytest.mark.parametrize("kind", ["invalid_request_error", "request_too_large"])
+def test_a_bad_request_told_inside_an_answer_is_the_caller_s(kind: str) -> None:
+    assert failover.blame(refusals.declared({"type": kind, "message": "x"})) == "caller"
 
 
 def test_what_is_ours_is_nobody_s_fault_and_not_tried_elsewhere() -> None:

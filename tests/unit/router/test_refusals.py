@@ -24,7 +24,7 @@ OPENAI = b'{"error":{"message":"Bad thing","type":"invalid_request_error","param
         (401, errors.ProviderAccountRefused, 502, 502),
         (403, errors.ProviderAccountRefused, 502, 502),
         (402, errors.ProviderAccountRefused, 502, 502),
-        (404, errors.UpstreamUnavailable, 502, 502),
+        (404, errors.NotServed, 502, 502),
         (408, errors.UpstreamTimeout, 504, 504),
         (504, errors.UpstreamTimeout, 504, 504),
         (413, errors.RequestTooLarge, 413, 413),
@@ -35,7 +35,7 @@ OPENAI = b'{"error":{"message":"Bad thing","type":"invalid_request_error","param
         (503, errors.Overloaded, 503, 529),
         (529, errors.Overloaded, 503, 529),
         (301, errors.UpstreamFailed, 502, 502),
-        (409, errors.UpstreamFailed, 502, 502),
+        (409, errors.InvalidRequest, 400, 400),
         (418, errors.UpstreamFailed, 502, 502),
     ],
 )

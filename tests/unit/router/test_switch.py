@@ -131,3 +131,42 @@ def test_a_credential_carries_no_more_calls_than_it_may() -> None:
             assert at.in_flight() == {"a": 2}
     assert names(at) == ["a", "b"]
     assert at.in_flight() == {}
+
+
+async def test_a_probe_that_answers_is_over_long_before_its_answer_is() -> None:
+    at = switch("dead", "fine")
+    [dead, _] = at.candidates(order(), BODY)
+    for _ in range(3):
+        fail(at, dead, errors.UpstreamFailed("x"))
+    await asyncio.sleep(0.06)
+    with at.watching(dead) as watched:
+        assert names(at) == ["fine"]
+        watched.answering()
+        assert names(at) == ["dead", "fine"]
+
+
+def test_an_answer_that_breaks_in_the_middle_is_a_failure() -> None:
+    at = switch("a", "b")
+    [first, _] = at.candidates(order(), BODY)
+    for _ in range(3):
+        with at.watching(first) as watched:
+            watched.answering()
+            watched.broke = errors.UpstreamFailed("x")
+    assert names(at) == ["b"]
+
+
+def test_whoever_comes_too_late_for_the_last_place_goes_on_to_the_next() -> None:
+    at = switch("a", most=1)
+    [first] = at.candidates(order(), BODY)
+    with at.watching(first):
+        fail_busy = pytest.raises(errors.CandidateBusy)
+        with fail_busy, at.watching(first):
+            raise AssertionError("never called")
+    assert {health.state for health in at.health()} == {"closed"}
+
+
+@pytest.mark.parametrize("sort", ["latency", "throughput"])
+def test_a_wish_that_nobody_can_meet_yet_is_refused(sort: str) -> None:
+    body = BODY[:-1] + b',"provider":{"sort":"%s"}}' % sort.encode()
+    with pytest.raises(errors.UnsupportedParameter):
+        switch("a").candidates(order(), body)
