@@ -18,18 +18,29 @@ from tests.fixtures.stores import Stores
 MODEL = "deepseek-chat"
 PATHS = {"openai_chat": "/v1/chat/completions", "anthropic_messages": "/v1/messages"}
 FIRST, SECOND = "deepseek-chat@deepseek", "deepseek-chat@anthropic"
+OTHER = "claude-sonnet-4-20250514"
+ROUTES = {MODEL: ("deepseek", "anthropic"), OTHER: ("anthropic", "deepseek")}
 EXPLAIN = {"x-tokenoutput-explain": "1"}
 
 
 def shelf() -> Snapshot:
-    """The catalog with a second offer for one model, whose provider speaks the other protocol."""
+    """The catalog with a second offer for two models, whose provider speaks the other protocol each time."""
     found = rules.read(CATALOG.read_text("utf-8"))
-    patient = msgspec.structs.replace(found.offers[0].deadlines, first=2.0, total=20.0)
-    [first] = [offer for offer in found.offers if offer.model == MODEL]
-    [other] = [offer for offer in found.offers if offer.provider == "anthropic"]
-    second = msgspec.structs.replace(other, id=SECOND, model=MODEL, priority=1, deadlines=patient)
-    kept = tuple(offer for offer in found.offers if offer.model != MODEL)
-    return msgspec.structs.replace(found, offers=(*kept, msgspec.structs.replace(first, deadlines=patient), second))
+    patient = msgspec.structs.replace(found.offers[0].deadlines, first=2.0, total=7.0)
+    own = {offer.model: offer for offer in found.offers}
+    crossed = tuple(
+        msgspec.structs.replace(
+            own[MODEL if provider == "deepseek" else OTHER],
+            id=f"{model}@{provider}",
+            model=model,
+            priority=place,
+            deadlines=patient,
+        )
+        for model, providers in ROUTES.items()
+        for place, provider in enumerate(providers)
+    )
+    kept = tuple(offer for offer in found.offers if offer.model not in ROUTES)
+    return msgspec.structs.replace(found, offers=(*kept, *crossed))
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +52,11 @@ async def gateway(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> A
 
 
 async def call(
-    gateway: Gateway, customer: Customer, protocol: str, cue: str, *, stream: bool
+    gateway: Gateway, customer: Customer, protocol: str, cue: str, *, stream: bool, model: str = MODEL, **more: Any
 ) -> tuple[int, str, dict[str, str]]:
     body = {
-        "model": MODEL,
+        **more,
+        "model": model,
         "max_tokens": 400,
         "stream": stream,
         "messages": [{"role": "user", "content": f"{cue} hello there"}],
@@ -86,10 +98,10 @@ async def generation(gateway: Gateway, customer: Customer, request: str) -> dict
     return found
 
 
-async def assert_paid_for_the_answer(gateway: Gateway, customer: Customer, request: str) -> None:
-    [served] = [one for one in gateway.simulator.served(request) if one.provider == "anthropic"]
+async def assert_paid_for_the_answer(gateway: Gateway, customer: Customer, request: str, model: str) -> None:
+    [served] = [one for one in gateway.simulator.served(request) if one.provider == ROUTES[model][1]]
     assert served.usage is not None
-    expected = 10 * pricing.NANO - pricing.cost(gateway.price_of(MODEL), served.usage, served.at)
+    expected = 10 * pricing.NANO - pricing.cost(gateway.price_of(model), served.usage, served.at)
     assert await customer.settled_balance(expected) == expected
     assert await gateway.verify() is None
 
@@ -101,7 +113,7 @@ ZOO = {
     "too many requests": ("status=429", 429, "rate_limit_exceeded"),
     "too many requests, wait": ("status=429 retry_after=1", 429, "rate_limit_exceeded"),
     "empty account": ("status=402", 402, "upstream_unavailable"),
-    "empty account, said as a rate": ("status=429 code=insufficient_quota", 429, "upstream_unavailable"),
+    "empty account, said as a rate": ("status=429 code=insufficient_quota", 429, None),  # Anthropic has no such code
     "bad credential": ("status=401", 401, "upstream_unavailable"),
     "web page": ("garbage", 200, "upstream_error"),
     "broken JSON": ("garbage=json", 200, "upstream_error"),
@@ -120,21 +132,26 @@ ZOO_STREAMS = {
 CASES = [*((animal, stream) for animal in ZOO for stream in (True, False)), *((animal, True) for animal in ZOO_STREAMS)]
 
 
+@pytest.mark.parametrize("model", ROUTES)
 @pytest.mark.parametrize("protocol", PATHS)
 @pytest.mark.parametrize(("animal", "stream"), CASES)
-async def test_another_provider_answers(gateway: Gateway, animal: str, protocol: str, *, stream: bool) -> None:
+async def test_another_provider_answers(
+    gateway: Gateway, animal: str, protocol: str, model: str, *, stream: bool
+) -> None:
     cue, status, reason = {**ZOO, **ZOO_STREAMS}[animal]
+    failing, answering = ROUTES[model]
     customer = await gateway.customer()
-    answered, text, headers = await call(gateway, customer, protocol, f"[sim deepseek: {cue}]", stream=stream)
+    cue = f"[sim {failing}: {cue}]"
+    answered, text, headers = await call(gateway, customer, protocol, cue, stream=stream, model=model)
     assert answered == 200, text
     assert is_whole(text, protocol, stream=stream), text
-    await assert_paid_for_the_answer(gateway, customer, headers["x-request-id"])
+    await assert_paid_for_the_answer(gateway, customer, headers["x-request-id"], model)
     [first, second] = await attempts_of(gateway, customer, headers["x-request-id"])
-    assert first[:2] == (FIRST, status)
+    assert first[:2] == (f"{model}@{failing}", status)
     assert reason is None or first[2] == reason
-    assert second == (SECOND, 200, "complete")
+    assert second == (f"{model}@{answering}", 200, "complete")
     if ": keep-alive" not in text:  # a sign of life takes the headers with it
-        assert headers["x-tokenoutput-attempts"].startswith(f"{FIRST};status={status};")
+        assert headers["x-tokenoutput-attempts"].startswith(f"{model}@{failing};status={status};")
     assert gateway.faults() == []
 
 
@@ -248,3 +265,34 @@ async def test_a_caller_who_saw_nothing_by_the_deadline_pays_nothing(gateway: Ga
     found = await generation(gateway, customer, headers["x-request-id"])
     assert (found["status"], found["cost"]) == ("void", "0.000000000")
     assert await customer.settled_balance(10 * pricing.NANO) == 10 * pricing.NANO
+
+
+@pytest.mark.parametrize("protocol", PATHS)
+async def test_a_plain_request_ends_with_the_total_deadline(gateway: Gateway, protocol: str) -> None:
+    customer = await gateway.customer()
+    answered, text, headers = await call(gateway, customer, protocol, "[sim: hang]", stream=False)
+    assert answered == 504, text
+    found = await generation(gateway, customer, headers["x-request-id"])
+    assert (found["status"], found["cost"]) == ("void", "0.000000000")
+    assert [one["offer"] for one in found["attempts"]] == [FIRST]
+
+
+@pytest.mark.parametrize("protocol", PATHS)
+async def test_a_break_inside_a_tool_call_is_the_end_too(gateway: Gateway, protocol: str) -> None:
+    """Anthropic callers see the connection cut, OpenAI callers an error; nobody sees a second provider."""
+    customer = await gateway.customer()
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    chat = [{"type": "function", "function": {"name": "get_weather", "parameters": schema}}]
+    tools = chat if protocol == "openai_chat" else [{"name": "get_weather", "input_schema": schema}]
+    cue = """[sim deepseek: tools=get_weather args='{"city":"Oslo and its surroundings"}' cut=5]"""
+    before = len(gateway.simulator.served())
+    text = ""
+    try:
+        _, text, _ = await call(gateway, customer, protocol, cue, stream=True, tools=tools)
+    except aiohttp.ClientPayloadError:
+        assert protocol == "anthropic_messages"
+    else:
+        assert protocol == "openai_chat"
+        assert "error" in text
+    served = gateway.simulator.served()[before:]
+    assert [one.provider for one in served] == ["deepseek"]
