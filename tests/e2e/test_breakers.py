@@ -17,7 +17,7 @@ from tests.fixtures.stores import Stores
 MODEL = "deepseek-chat"
 PROVIDERS = ("deepseek", "qwen", "zhipu")
 TOKEN = "the-operator-s-token-of-the-tests"
-PAUSE = 1.0
+PAUSE = 5.0  # longer than all requests of a test take, also on a machine that stalls
 
 
 def shelf() -> Snapshot:

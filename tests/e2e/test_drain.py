@@ -24,7 +24,7 @@ SLOW = {
 
 @pytest.fixture
 async def gateway(stores: Stores, tmp_path: Path) -> AsyncIterator[Gateway]:
-    async with gateway_running(stores, tmp_path) as running:
+    async with gateway_running(stores, tmp_path, drain_seconds=16) as running:  # what counts is half of it
         yield running
 
 

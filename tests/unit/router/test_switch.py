@@ -16,6 +16,7 @@ from tests.fixtures.samples import model, offer, order, provider
 
 BODY = b'{"model":"deepseek-chat","messages":[{"role":"user","content":"hi"}]}'
 BAD = 10_000
+PAUSE_MS = 1000
 
 
 class Still:
@@ -36,7 +37,7 @@ def switch(*names: str, most: int | None = None, still: Still | None = None) -> 
         return (Held(of.id, "key"),)
 
     live = cast("LiveShelf", still or Still(shelf_of(*names)))
-    rule = Rule(errors=3, of=10, window_ms=60_000, pause_ms=50)
+    rule = Rule(errors=3, of=10, window_ms=60_000, pause_ms=PAUSE_MS)
     return Switch(live, held, Breakers(rule), most_at_once=lambda _: most, simulator_url="", most_cooling_ms=60_000)
 
 
@@ -75,7 +76,7 @@ async def test_a_dead_provider_is_left_alone_and_comes_back_with_one_probe() -> 
     for _ in range(3):
         fail(at, dead, errors.UpstreamFailed("x"))
     assert names(at) == ["fine"]
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(PAUSE_MS / 1000 + 0.05)
     assert names(at) == ["dead", "fine"]
     with at.watching(dead):
         assert names(at) == ["fine"], "one probe at a time"
@@ -138,7 +139,7 @@ async def test_a_probe_that_answers_is_over_long_before_its_answer_is() -> None:
     [dead, _] = at.candidates(order(), BODY)
     for _ in range(3):
         fail(at, dead, errors.UpstreamFailed("x"))
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(PAUSE_MS / 1000 + 0.05)
     with at.watching(dead) as watched:
         assert names(at) == ["fine"]
         watched.answering()
