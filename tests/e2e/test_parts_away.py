@@ -133,6 +133,11 @@ async def test_holds_that_could_not_be_settled_are_settled_later(gateway: Gatewa
 async def test_a_deleted_queue_is_noticed_and_made_again(gateway: Gateway, stores: Stores) -> None:
     customer = await gateway.customer()
     assert (await gateway.post(CHAT, BODY, customer.bearer))[0] == 200
+
+    async def booked() -> bool:
+        return await customer.balance() < 10 * pricing.NANO
+
+    assert await until(booked), "what is in a queue dies with it: this one has to be empty"
     async with await aio_pika.connect(stores.amqp_url) as connection:
         channel = await connection.channel()
         await channel.queue_delete(usage.queue_name(usage.partition_of(customer.org)))
