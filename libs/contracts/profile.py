@@ -67,7 +67,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Pass-through and errors
       ``drop_fields``: top-level fields that this host refuses.
       ``betas``: prefixes of the `anthropic-beta` values that are passed on; None: all of them.
-      ``count_tokens``: the provider has the endpoint.
       ``errors``: what an error code of this provider means; a key of several words is looked for in the message.
     """
 
@@ -104,7 +103,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     think_tags: bool = False
     drop_fields: tuple[str, ...] = ()
     betas: tuple[str, ...] | None = ()
-    count_tokens: bool = False
     errors: dict[str, ErrorKind] = {}
 
 

@@ -9,7 +9,7 @@ from libs.protocols import ANTHROPIC_MESSAGES, OPENAI_CHAT, Protocol
 CHAT_ONLY: Final = frozenset(
     {"string_content", "developer_role", "tool_stream", "cap_field", "reasoning_replay", "think_tags"}
 )
-MESSAGES_ONLY: Final = frozenset({"billing_header", "betas", "count_tokens", "unsigned_thinking"})
+MESSAGES_ONLY: Final = frozenset({"billing_header", "betas", "unsigned_thinking"})
 ELSEWHERE: Final = {OPENAI_CHAT: MESSAGES_ONLY, ANTHROPIC_MESSAGES: CHAT_ONLY}
 NEEDED: Final = frozenset({"model", "messages", "stream", "max_tokens", "max_completion_tokens"})
 BUDGETED: Final = ("qwen", "budget")

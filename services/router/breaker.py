@@ -5,7 +5,7 @@ pause, and closes when that one succeeds. What the caller did wrong is no verdic
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -181,7 +181,7 @@ class Begun(msgspec.Struct, frozen=True):
 
 
 class Breakers:
-    """One for each subject that was asked about, and for all of ``keep``. Subjects are ids of the shelf, never words of
+    """One for each subject that was called. Subjects are ids of the shelf, never words of
     a caller."""
 
     def __init__(self, rule: Rule = USUAL) -> None:
@@ -196,10 +196,6 @@ class Breakers:
         if found is None:
             found = self._of[subject] = Breaker(self._rule)
         return found
-
-    def keep(self, subjects: Iterable[str]) -> None:
-        """These and no others, with what is known of them: those of the current shelf."""
-        self._of = {subject: self.of(subject) for subject in subjects}
 
     def drop(self, is_gone: Callable[[str], bool]) -> None:
         """Forgets subjects that are no more."""

@@ -116,14 +116,6 @@ def choose(shelf: Shelf, model: str, credential: Callable[[str], str], simulator
     return candidates(shelf, model, held, simulator_url, affinity=b"")[0]
 
 
-def endpoint(
-    provider: Provider, protocol: Protocol, credential: Callable[[str], str], simulator_url: str
-) -> Endpoint | None:
-    """The provider's real address where its credential is there, the simulator where one is, else None."""
-    key = credential(provider.credential)
-    return _endpoint(provider, protocol, key, simulator_url) if key or simulator_url else None
-
-
 def _ranked(able: list[Pair], affinity: bytes, wishes: Wishes, measured: Measurements) -> list[Pair]:
     """Weighted rendezvous hashing: the least of -ln(u)/weight is whose turn it is, with a u of its own for each. Taking
     one away moves nothing but what was its own."""

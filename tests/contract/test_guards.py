@@ -54,6 +54,13 @@ def test_a_wrong_lock_is_stopped(project: Path, old: str, new: str, fault: str) 
     assert fault in locks.check(project)
 
 
+def test_an_address_in_a_lock_of_node_packages_is_stopped(project: Path) -> None:
+    folder = project / "tests" / "agents" / "sdks"
+    folder.mkdir(parents=True)
+    (folder / "package-lock.json").write_text('{\n  "resolved": "https://packages.example/x.tgz"\n}\n')
+    assert locks.check(project) == ["tests/agents/sdks/package-lock.json:2: an address"]
+
+
 def test_a_tool_that_is_not_locked_is_stopped(project: Path) -> None:
     (project / "pyproject.toml").write_text(PYPROJECT.replace('"pytest"', '"pytest", "mypy"'))
     assert locks.check(project) == ["requirements-dev.lock: mypy is missing"]

@@ -36,9 +36,14 @@ def pins(lock: str) -> list[Pin]:
     return found
 
 
+def addresses(name: str, lock: str) -> list[str]:
+    """The lines that hold one."""
+    return [f"{name}:{number}: an address" for number, line in enumerate(lock.splitlines(), 1) if "://" in line]
+
+
 def faults(name: str, lock: str, wanted: Iterable[str]) -> list[str]:
     """What is wrong with one lock, given the requirements that it has to fulfil."""
-    found = [f"{name}:{number}: an address" for number, line in enumerate(lock.splitlines(), 1) if "://" in line]
+    found = addresses(name, lock)
     pinned = pins(lock)
     found += [f"{name}: {pin.name} has no hash" for pin in pinned if not pin.hashes]
     for requirement in map(Requirement, wanted):
@@ -64,13 +69,15 @@ def disagreements(lock: str, dev_lock: str) -> list[str]:
 
 
 def check(root: Path) -> list[str]:
-    """All faults of the repository's two locks."""
+    """All faults of the repository's locks, those of the Node packages that tests drive among them."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     runtime, tools = project["dependencies"], project["optional-dependencies"]["dev"]
     lock = (root / "requirements.lock").read_text(encoding="utf-8")
     dev_lock = (root / "requirements-dev.lock").read_text(encoding="utf-8")
     found = faults("requirements.lock", lock, runtime)
     found += faults("requirements-dev.lock", dev_lock, [*runtime, *tools])
+    for path in sorted(root.glob("tests/agents/*/package-lock.json")):
+        found += addresses(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
     return found + disagreements(lock, dev_lock)
 
 

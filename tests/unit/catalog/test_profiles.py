@@ -216,7 +216,6 @@ FACTS: dict[str, dict[str, Any]] = {
         "billing_header": True,
         "unsigned_thinking": False,
         "betas": None,
-        "count_tokens": True,
     },
 }
 

@@ -6,7 +6,7 @@ import pytest
 
 from libs.contracts.catalog import EMPTY, Shelf, Snapshot
 from libs.errors import ModelNotFound, UpstreamUnavailable
-from services.router.choose import Chosen, choose, endpoint
+from services.router.choose import Chosen, choose
 from tests.fixtures.samples import model, offer, provider, shelf
 
 SIMULATOR = "http://127.0.0.1:25630"
@@ -56,11 +56,10 @@ def test_a_real_key_never_goes_to_the_simulator() -> None:
 
 
 def test_each_protocol_has_its_own_path_and_way_to_say_the_key() -> None:
-    real = endpoint(provider(), "anthropic_messages", having("DEEPSEEK_API_KEY"), "")
-    assert real is not None
+    messages = shelf(offer(protocol="anthropic_messages"))
+    real = choose(messages, "deepseek-chat", having("DEEPSEEK_API_KEY"), "").endpoint
     assert (real.url, real.auth) == ("https://d.example/a/v1/messages", "x-api-key")
-    stand_in = endpoint(provider(), "anthropic_messages", having(), SIMULATOR + "/")
-    assert stand_in is not None
+    stand_in = choose(messages, "deepseek-chat", having(), SIMULATOR + "/").endpoint
     assert stand_in.url == f"{SIMULATOR}/deepseek/v1/messages"
 
 
