@@ -1,15 +1,15 @@
 # Everything this repository can do. Needs python3 (3.11 or newer) and make; everything else is fetched into the checkout.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-convert test-agents up down status clean check fmt test e2e migrate docs lock image venv
+.PHONY: help bench faults soak simulate bench-convert bench-ledger test-agents up down status clean check fmt test e2e migrate docs lock image venv
 
 BIN := .venv/bin
 ANY_PYTHON := $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
 WORKERS ?= 2
 # The agents that `make test` leaves to `make test-agents`.
 AGENTS := tests/agents/test_qwen_code.py tests/agents/test_opencode.py
-# These come with pydantic-settings, aio-pika, aiohttp and the SDKs, whose versions decide theirs.
-COME_ALONG := --per-rule-ignores 'DEP003=pydantic|aiormq|pamqp|yarl|httpx2'
+# These come with pydantic-settings, aio-pika, aiohttp, redis and the SDKs, whose versions decide theirs.
+COME_ALONG := --per-rule-ignores 'DEP003=pydantic|aiormq|pamqp|yarl|hiredis|httpx2'
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-header --python-version 3.11 $(if $(UPGRADE),--upgrade)
 
@@ -60,15 +60,28 @@ test-agents: venv ## Coding agents, headless, through a whole gateway; needs Nod
 	TOKENOUTPUT_REQUIRE_NODE=1 $(BIN)/python -m tests.agents.install
 	TOKENOUTPUT_REQUIRE_NODE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/agents
 
+simulate: venv ## Chaos against holds, leases and the ledger, run by run; SEEDS=10 SECONDS=20
+	SIMULATE_TELL=1 SIMULATE_SEEDS=$(or $(SEEDS),10) SIMULATE_SECONDS=$(or $(SECONDS),20) \
+		$(BIN)/python -m pytest -q tests/simulator tests/unit/billing/test_lease_model.py
+
 e2e: venv ## Only the tests that call a whole running gateway
 	$(BIN)/python -m pytest tests/e2e
 
 bench: up ## What the gateway adds to a call, as ratios against the simulated provider alone
 	@set -a && . $${TOKENOUTPUT_RUN_DIR:-.run}/env && exec $(BIN)/python -m tests.bench
 
+faults: venv ## The whole fault matrix, 3 seeds each; FAULTS="F13 F22" for some, SEEDS=7, LONG=1 for full outages
+	$(BIN)/python -m tests.faults $(FAULTS)
+
+soak: venv ## Faults at random under load, for SECONDS=1800
+	$(BIN)/python -m tests.faults soak
+
 bench-convert: venv ## What conversion and choosing an offer cost, in microseconds
 	$(BIN)/python -m tests.bench.convert
 	$(BIN)/python -m tests.bench.choose
+
+bench-ledger: venv ## How fast usage becomes charges and holds are made, on servers of its own
+	$(BIN)/python -m tests.bench.ledger
 
 docs: venv ## Write the pages that are made from the code
 	$(BIN)/tokenoutput settings >docs/configuration.md

@@ -93,6 +93,24 @@ class InsufficientBalance(GatewayError):
     should_retry = False
 
 
+class KeyCapExceeded(InsufficientBalance):
+    """The key may not spend that much in its life, whatever its org has."""
+
+    code = "key_cap_exceeded"
+
+
+class BalanceNegative(InsufficientBalance):
+    """The org owes money."""
+
+    code = "balance_negative"
+
+
+class AccountFrozen(InsufficientBalance):
+    """The org has credit and may not spend it."""
+
+    code = "account_frozen"
+
+
 class PermissionDenied(GatewayError):
     """The key is known and may not do this."""
 

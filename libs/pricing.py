@@ -13,6 +13,7 @@ NANO: Final = 1_000_000_000
 PER_TOKENS: Final = 1_000_000
 MAX_TOKENS: Final = 1 << 31  # a bucket above this is a broken counter, not a request
 DAY_MINUTES: Final = 24 * 60
+_BUCKETS: Final = ("input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning")
 EPOCH_WEEKDAY: Final = 3  # 1970-01-01 was a Thursday
 
 
@@ -27,9 +28,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     reasoning: int = 0
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if not 0 <= getattr(self, name) <= MAX_TOKENS:
-                raise ValueError(f"{name} must be between 0 and {MAX_TOKENS}, not {getattr(self, name)}")
+        counts = (self.input, self.cache_read, self.cache_write, self.cache_write_1h, self.output, self.reasoning)
+        if min(counts) < 0 or max(counts) > MAX_TOKENS:
+            name, count = next((n, c) for n, c in zip(_BUCKETS, counts, strict=True) if not 0 <= c <= MAX_TOKENS)
+            raise ValueError(f"{name} must be between 0 and {MAX_TOKENS}, not {count}")
         if self.reasoning > self.output:
             raise ValueError("reasoning is a part of output and cannot exceed it")
 

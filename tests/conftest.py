@@ -5,6 +5,8 @@ pytest_plugins = (
     "tests.fixtures.provider",
     "tests.fixtures.gateway",
     "tests.fixtures.books",
+    "tests.fixtures.lending",
+    "tests.fixtures.reclaiming",
     "tests.fixtures.node",
     "tests.fixtures.tap",
     "tests.fixtures.agents",

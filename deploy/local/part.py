@@ -22,6 +22,10 @@ class Part(Protocol):
     @property
     def record(self) -> Path: ...
 
+    @property
+    def current(self) -> bool:
+        """Whether what it was last started from is what it would be started from now."""
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...

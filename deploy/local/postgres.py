@@ -45,6 +45,10 @@ class Postgres:
     def record(self) -> Path:
         return self._folder / "pid"
 
+    @property
+    def current(self) -> bool:
+        return True  # its settings are its ports, and a running stack keeps those
+
     def start(self) -> None:
         self._folder.mkdir(exist_ok=True)
         prefix, binaries = wrapper(self._folder), binaries_dir()

@@ -12,7 +12,8 @@ from deploy.local.errors import StackError
 from deploy.local.part import answers
 from deploy.local.ports import HOST, is_free
 from deploy.local.processes import Program
-from deploy.local.stack import AMQP_USER, Stack, write_private
+from deploy.local.stack import Stack, write_private
+from deploy.stores import users
 
 START_SECONDS: Final = 90
 STOP_SECONDS: Final = 30
@@ -34,7 +35,7 @@ class RabbitMQ:
         self._folder = stack.run_dir / "rabbitmq"
         self._packages = stack.packages_dir
         self._ports = stack.ports
-        self._password = stack.secrets.amqp
+        self._passwords = stack.secrets.amqp_passwords()
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -44,6 +45,10 @@ class RabbitMQ:
     @property
     def record(self) -> Path:
         return self._folder / "pid"
+
+    @property
+    def current(self) -> bool:
+        return all(path.exists() and path.read_text("utf-8") == text for path, text in self._files().items())
 
     def start(self) -> None:
         self._prepare()
@@ -88,14 +93,19 @@ class RabbitMQ:
         if not cookie.exists():
             write_private(cookie, secrets.token_hex(20))
             cookie.chmod(0o400)
-        write_private(self._folder / "rabbitmq.conf", self._configuration())
+        for path, text in self._files().items():
+            write_private(path, text)
         (self._folder / "enabled_plugins").write_text("[].\n", encoding="ascii")
+
+    def _files(self) -> dict[Path, str]:
+        """What the node reads when it starts. It takes over the users each time, whatever its data says of them."""
+        listed = users.filled(users.RABBITMQ, self._passwords)
+        return {self._folder / "rabbitmq.conf": self._configuration(), self._folder / "users.json": listed}
 
     def _configuration(self) -> str:
         options = {
             "listeners.tcp.1": f"{HOST}:{self._ports.amqp}",
-            "default_user": AMQP_USER,
-            "default_pass": self._password,
+            "load_definitions": self._folder / "users.json",
             "vm_memory_high_watermark.absolute": "1GiB",
             "disk_free_limit.absolute": "200MB",
             "log.console": "false",

@@ -1,4 +1,4 @@
-"""Redis: the machine's redis-server, or the fetched one; append-only file, password, no eviction."""
+"""Redis: the machine's redis-server, or the fetched one; append-only file, a user per service, no eviction."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ from deploy.local import packages, processes
 from deploy.local.part import answers
 from deploy.local.processes import Program
 from deploy.local.stack import ROOT, Stack, write_private
+from deploy.stores import users
 
 START_SECONDS: Final = 30
 STOP_SECONDS: Final = 15
@@ -26,6 +27,7 @@ class Redis:
         self._folder = stack.run_dir / "redis"
         self._packages = stack.packages_dir
         self._port = stack.ports.redis
+        self._passwords = stack.secrets.redis_passwords()
         self._password = stack.secrets.redis
 
     @property
@@ -36,13 +38,17 @@ class Redis:
     def record(self) -> Path:
         return self._folder / "pid"
 
+    @property
+    def current(self) -> bool:
+        return all(path.exists() and path.read_text("utf-8") == text for path, text in self._files().items())
+
     def start(self) -> None:
         (self._folder / "data").mkdir(parents=True, exist_ok=True)
-        configuration = self._folder / "redis.conf"
-        write_private(configuration, self._configuration())
+        for path, text in self._files().items():
+            write_private(path, text)
         root = packages.root_of(self._packages)
         installed = shutil.which("redis-server")
-        command = [installed or str(root / "usr/bin/redis-server"), str(configuration)]
+        command = [installed or str(root / "usr/bin/redis-server"), str(self._folder / "redis.conf")]
         environment = dict(os.environ) if installed else packages.library_environment(root)
         program = Program(command, environment, self._folder / "log", self.record)
         processes.spawn(program, ROOT)
@@ -54,12 +60,17 @@ class Redis:
     def _ready(self) -> bool:
         return answers(self._port, f"AUTH {self._password}\r\nPING\r\n".encode(), b"+OK\r\n+PONG\r\n")
 
+    def _files(self) -> dict[Path, str]:
+        """What the server reads when it starts."""
+        listed = users.filled(users.REDIS, self._passwords)
+        return {self._folder / "redis.conf": self._configuration(), self._folder / "users.acl": listed}
+
     def _configuration(self) -> str:
         options = {
             "bind": "127.0.0.1",
             "port": self._port,
             "protected-mode": "yes",
-            "requirepass": self._password,
+            "aclfile": self._folder / "users.acl",
             "dir": self._folder / "data",
             "daemonize": "no",
             "databases": 1024,

@@ -19,10 +19,14 @@ def servers(stack: Stack) -> list[Part]:
 
 
 def start(stack: Stack, parts: Sequence[Part], progress: Progress) -> None:
-    """Starts those that do not run, together. When one fails the others are left as they are."""
+    """Starts those that do not run, together, and those again that run from something older. When one fails the others
+    are left as they are."""
     resting = [part for part in parts if processes.running(part.record) is None]
     if len(resting) < len(parts):
         _refuse_other_base(stack)
+    older = [part for part in parts if part not in resting and not part.current]
+    stop(older, progress)
+    resting += older
     if not resting:
         return
     refuse_taken_ports(resting)

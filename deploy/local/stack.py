@@ -4,7 +4,7 @@ import json
 import os
 import secrets as random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,9 +20,15 @@ OWNER: Final = "tokenoutput"
 AMQP_USER: Final = "tokenoutput"
 
 
+def new_secret() -> str:
+    """Hexadecimal, so that it needs no quoting anywhere."""
+    return random.token_hex(24)
+
+
 @dataclass(frozen=True)
 class Secrets:
-    """Random values, made once per stack. Hexadecimal, so that they need no quoting anywhere."""
+    """Random values, made once per stack. Those that make themselves are younger than the first stacks, which get them
+    at their next start; the others cannot be made again for data that knows them."""
 
     owner: str
     edge: str
@@ -33,22 +39,50 @@ class Secrets:
     internal: str
     hold: str
     pepper: str
+    edge_redis: str = field(default_factory=new_secret)
+    router_redis: str = field(default_factory=new_secret)
+    billing_redis: str = field(default_factory=new_secret)
+    router_amqp: str = field(default_factory=new_secret)
+    billing_amqp: str = field(default_factory=new_secret)
 
     @classmethod
     def new(cls) -> Self:
-        return cls(**{field.name: random.token_hex(24) for field in fields(cls)})
+        return cls(**{each.name: new_secret() for each in fields(cls)})
+
+    def redis_passwords(self) -> dict[str, str]:
+        """The passwords of Redis, by the names that the list of its users has for them."""
+        return {
+            "TOKENOUTPUT_REDIS_PASSWORD": self.redis,
+            "TOKENOUTPUT_EDGE_REDIS_PASSWORD": self.edge_redis,
+            "TOKENOUTPUT_ROUTER_REDIS_PASSWORD": self.router_redis,
+            "TOKENOUTPUT_BILLING_REDIS_PASSWORD": self.billing_redis,
+        }
+
+    def amqp_passwords(self) -> dict[str, str]:
+        """The same for RabbitMQ."""
+        return {
+            "TOKENOUTPUT_AMQP_PASSWORD": self.amqp,
+            "TOKENOUTPUT_ROUTER_AMQP_PASSWORD": self.router_amqp,
+            "TOKENOUTPUT_BILLING_AMQP_PASSWORD": self.billing_amqp,
+        }
 
 
 @dataclass(frozen=True)
 class Stores:
-    """The addresses of one set of stores: a database with a role per service, a Redis database, a virtual host."""
+    """The addresses of one set of stores: a database, a Redis database and a virtual host, each as whoever may do
+    everything (``owner_url``, ``redis_url``, ``amqp_url``) and as the services."""
 
     owner_url: str
     edge_url: str
     billing_url: str
     catalog_url: str
     redis_url: str
+    edge_redis_url: str
+    router_redis_url: str
+    billing_redis_url: str
     amqp_url: str
+    router_amqp_url: str
+    billing_amqp_url: str
 
 
 @dataclass(frozen=True)
@@ -82,13 +116,24 @@ def stores_of(
     def postgres(user: str, password: str) -> str:
         return f"postgresql://{user}:{password}@{HOST}:{ports.postgres}/{database}"
 
+    def redis(user: str, password: str) -> str:
+        return f"redis://{user}:{password}@{HOST}:{ports.redis}/{redis_index}"
+
+    def amqp(user: str, password: str) -> str:
+        return f"amqp://{user}:{password}@{HOST}:{ports.amqp}/{vhost}"
+
     return Stores(
         owner_url=postgres(OWNER, secrets.owner),
         edge_url=postgres("tokenoutput_edge", secrets.edge),
         billing_url=postgres("tokenoutput_billing", secrets.billing),
         catalog_url=postgres("tokenoutput_catalog", secrets.catalog),
-        redis_url=f"redis://:{secrets.redis}@{HOST}:{ports.redis}/{redis_index}",
-        amqp_url=f"amqp://{AMQP_USER}:{secrets.amqp}@{HOST}:{ports.amqp}/{vhost}",
+        redis_url=redis("", secrets.redis),
+        edge_redis_url=redis("tokenoutput_edge", secrets.edge_redis),
+        router_redis_url=redis("tokenoutput_router", secrets.router_redis),
+        billing_redis_url=redis("tokenoutput_billing", secrets.billing_redis),
+        amqp_url=amqp(AMQP_USER, secrets.amqp),
+        router_amqp_url=amqp("tokenoutput_router", secrets.router_amqp),
+        billing_amqp_url=amqp("tokenoutput_billing", secrets.billing_amqp),
     )
 
 
@@ -140,8 +185,11 @@ def service_environment(stack: Stack) -> dict[str, str]:
         "EDGE_DATABASE_URL": stack.stores.edge_url,
         "BILLING_DATABASE_URL": stack.stores.billing_url,
         "CATALOG_DATABASE_URL": stack.stores.catalog_url,
-        "REDIS_URL": stack.stores.redis_url,
-        "AMQP_URL": stack.stores.amqp_url,
+        "EDGE_REDIS_URL": stack.stores.edge_redis_url,
+        "ROUTER_REDIS_URL": stack.stores.router_redis_url,
+        "BILLING_REDIS_URL": stack.stores.billing_redis_url,
+        "ROUTER_AMQP_URL": stack.stores.router_amqp_url,
+        "BILLING_AMQP_URL": stack.stores.billing_amqp_url,
         "ROUTER_SPOOL_DIR": str(stack.run_dir / "services" / "spool"),
         "ROUTER_SIMULATOR_URL": stack.simulator_url,
     }
@@ -162,13 +210,16 @@ def _listening(ports: Ports, service: str) -> dict[str, str]:
 
 
 def _secrets(path: Path) -> Secrets:
+    """What the file has, and what it lacks: new ones, then written into it."""
     with locked(path.with_name("secrets.lock")):
-        if not path.exists():
-            write_private(path, json.dumps(asdict(Secrets.new()), indent=1))
-    try:
-        return Secrets(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise StackError(f"{path} is from another version: `make clean` removes it, and the data.") from error
+        known = path.read_text(encoding="utf-8") if path.exists() else ""
+        try:
+            found = Secrets(**json.loads(known)) if known else Secrets.new()
+        except (ValueError, TypeError) as error:
+            raise StackError(f"{path} is from another version: `make clean` removes it, and the data.") from error
+        if (text := json.dumps(asdict(found), indent=1)) != known:
+            write_private(path, text)
+    return found
 
 
 def write_private(path: Path, text: str) -> None:

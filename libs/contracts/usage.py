@@ -4,6 +4,8 @@ Published by the router (and, with their own producer key, by other internal ser
 message per batch; read by billing. Additive fields stay v1; a change of meaning is a v2 on queues of its own.
 """
 
+import hashlib
+import hmac
 import zlib
 from typing import Final, Literal
 from uuid import UUID
@@ -64,10 +66,11 @@ class UsageEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: tuple[Attempt, ...] = ()
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message: at most ``MAX_EVENTS`` events and each price version they name, once.
 
-    Events stay undecoded here so that one that makes no sense costs its neighbours nothing.
+    Events stay undecoded here so that one that makes no sense costs its neighbours nothing. ``mac`` is the seal of a
+    producer that is not a router (``seal_envelope``); a router's events carry the word of the edge instead.
     """
 
     schema: str
@@ -75,6 +78,7 @@ class Envelope(msgspec.Struct, frozen=True):
     sent_at: int
     prices: dict[str, Price]
     events: list[msgspec.Raw]
+    mac: str = ""
 
 
 _encoder = msgspec.json.Encoder()
@@ -106,6 +110,18 @@ def decode_event(raw: bytes | msgspec.Raw) -> UsageEvent:
 
 def encode_envelope(envelope: Envelope) -> bytes:
     return _encoder.encode(envelope)
+
+
+def mac_of(envelope: Envelope, key: bytes) -> str:
+    """HMAC-SHA256 over all of the envelope but ``mac``, as hex digits. What is signed is its JSON with keys in order
+    and without white space, in which every event stands byte for byte as it is sent."""
+    unsealed = msgspec.structs.replace(envelope, mac="")
+    return hmac.new(key, b"envelope\0" + msgspec.json.encode(unsealed, order="sorted"), hashlib.sha256).hexdigest()
+
+
+def seal_envelope(envelope: Envelope, key: bytes) -> Envelope:
+    """The envelope with the seal of the producer that it names."""
+    return msgspec.structs.replace(envelope, mac=mac_of(envelope, key))
 
 
 def decode_envelope(body: bytes) -> Envelope:

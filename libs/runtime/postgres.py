@@ -20,7 +20,13 @@ STATEMENT_SECONDS: Final = 10
 LOCK_SECONDS: Final = 4
 START_SECONDS: Final = 60
 
-AWAY: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a connection raises whose server died in the middle of a statement
+    asyncpg.PostgresConnectionError,
+)
 TRANSIENT: Final = (
     *AWAY,
     asyncpg.CannotConnectNowError,

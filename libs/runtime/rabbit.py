@@ -5,7 +5,7 @@ drops the connection, and the next one opens another. Every wait has an end.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
@@ -71,15 +71,19 @@ async def connect(url: str) -> AbstractConnection:
 
 
 class Publisher:
-    """Publishes with confirms. A call that returns has been stored by the broker; one that raises may have been."""
+    """Publishes with confirms. A call that returns has been stored by the broker; one that raises may have been.
 
-    def __init__(self, url: str) -> None:
+    ``declares``: False for whoever may publish and nothing else; without billing's queues it gets its messages back.
+    """
+
+    def __init__(self, url: str, *, declares: bool = True) -> None:
         self._url = url
+        self._declares = declares
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._lock = asyncio.Lock()
 
-    async def publish(self, exchange: str, key: str, body: bytes, *, message_id: str, reason: str = "") -> None:
+    async def publish(self, exchange: str, key: str, body: bytes, *, message_id: str) -> None:
         """Raises one of ``Failed`` when the broker did not confirm in time or could not route."""
         try:
             async with asyncio.timeout(PUBLISH_SECONDS + OPEN_SECONDS):
@@ -90,7 +94,6 @@ class Publisher:
                     delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
                     content_type="application/json",
                     message_id=message_id,
-                    headers={"reason": reason} if reason else None,
                 )
                 await target.publish(message, routing_key=key, mandatory=True, timeout=PUBLISH_SECONDS)
         except BaseException:
@@ -108,23 +111,28 @@ class Publisher:
                 await self.close()
                 self._connection = await connect(self._url)
                 self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-                await declare(self._channel)
+                if self._declares:
+                    await declare(self._channel)
             return self._channel
 
 
 @asynccontextmanager
-async def publisher(url: str) -> AsyncIterator[Publisher]:
-    opened = Publisher(url)
+async def publisher(url: str, *, declares: bool = True) -> AsyncIterator[Publisher]:
+    opened = Publisher(url, declares=declares)
     try:
         yield opened
     finally:
         await opened.close()
 
 
+Handle: TypeAlias = Callable[[Message], Awaitable[None]]
+USAGE_QUEUES: Final = tuple(usage.queue_name(partition) for partition in range(usage.PARTITIONS))
+
+
 async def read(
-    url: str, prefetch: int, handle: Callable[[Message], Awaitable[None]], report: Callable[[str | None], None]
+    url: str, queues: Sequence[str], prefetch: int, handle: Handle, report: Callable[[str | None], None]
 ) -> None:
-    """Feeds every usage message to ``handle`` until cancelled, over as many connections as that takes.
+    """Feeds every message of these queues to ``handle`` until cancelled, over as many connections as that takes.
 
     ``handle`` owns the message and its acknowledgement. ``report`` hears why there is no broker, or None.
     """
@@ -139,7 +147,7 @@ async def read(
             await asyncio.sleep(backoff.after(failures))
             continue
         try:
-            closed = await _subscribe(connection, prefetch, handle)
+            closed = await _subscribe(connection, queues, prefetch, handle)
             report(None)
             failures = 0
             await closed.wait()
@@ -152,7 +160,7 @@ async def read(
 
 
 async def _subscribe(
-    connection: AbstractConnection, prefetch: int, handle: Callable[[Message], Awaitable[None]]
+    connection: AbstractConnection, queues: Sequence[str], prefetch: int, handle: Handle
 ) -> asyncio.Event:
     closed = asyncio.Event()
 
@@ -167,8 +175,8 @@ async def _subscribe(
         wire.on_consumer_cancel_callbacks.add(queue_deleted)
         await channel.set_qos(prefetch_count=prefetch)
         await declare(channel)
-        for partition in range(usage.PARTITIONS):
-            queue = await channel.get_queue(usage.queue_name(partition), ensure=False)
+        for name in queues:
+            queue = await channel.get_queue(name, ensure=False)
             await queue.consume(handle)
     return closed
 

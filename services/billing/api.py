@@ -1,9 +1,8 @@
 """Billing's internal door: leases, balances, what a request cost."""
 
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -13,12 +12,16 @@ from aiohttp import web
 from libs import ids
 from libs.contracts import account
 from libs.contracts.usage import Attempt
-from libs.errors import InvalidRequest, NotFound, Unavailable
+from libs.errors import InvalidRequest, NotFound, PermissionDenied, Unavailable
 from libs.pricing import Usage
 from libs.runtime import postgres, redis
+from libs.runtime.app import IDENTITY
+from libs.runtime.clock import now_ms
 from services.billing.leases import Leases
 from services.billing.settings import BillingSettings
 from services.billing.store import accounts, charges
+from services.billing.store import leases as lease_store
+from services.billing.till import Till
 
 log = structlog.get_logger()
 routes = web.RouteTableDef()
@@ -26,8 +29,12 @@ routes = web.RouteTableDef()
 SETTINGS: Final = web.AppKey("settings", BillingSettings)
 POOL: Final[web.AppKey[postgres.Pool]] = web.AppKey("pool")
 LEASES: Final = web.AppKey("leases", Leases)
+TILL: Final = web.AppKey("till", Till)
+
+ID_TOLERANCE_MS: Final = 60_000
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+T = TypeVar("T")
 
 
 @web.middleware
@@ -42,14 +49,24 @@ async def stores_may_be_away(request: web.Request, handler: Handler) -> web.Stre
 
 @routes.post(account.LEASES_PATH)
 async def lease(request: web.Request) -> web.Response:
-    try:
-        wanted = msgspec.json.decode(await request.read(), type=account.LeaseRequest)
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(str(error)) from error
-    leases = request.app[LEASES]
+    wanted, leases = await _read(request, account.LeaseRequest), request.app[LEASES]
     if wanted.shard != leases.shard or wanted.need < 0:
         raise InvalidRequest(f"this instance leases to {leases.shard!r}, and needs are not negative")
     return _answer(await leases.extend(wanted))
+
+
+@routes.post(account.HOLDS_PATH)
+async def hold(request: web.Request) -> web.Response:
+    """A producer asks for itself, and only one that could also publish usage."""
+    wanted = await _read(request, account.HoldRequest)
+    caller = request.app[IDENTITY].caller(request.headers.get("authorization"))
+    if caller != wanted.producer or caller not in request.app[SETTINGS].producers():
+        raise PermissionDenied("this service is no producer of usage here, or asks for another")
+    if wanted.need < 1:
+        raise InvalidRequest("a hold is a positive amount", param="need")
+    if abs(ids.millisecond_of(wanted.request_id) - now_ms()) > ID_TOLERANCE_MS:
+        raise InvalidRequest("the id is not a UUIDv7 of now", param="request_id")
+    return _answer(await request.app[TILL].hold(wanted))
 
 
 @routes.get(account.BALANCE_PATH)
@@ -59,14 +76,27 @@ async def balance(request: web.Request) -> web.Response:
     async with request.app[POOL].acquire() as connection:
         there = await accounts.posted(connection, org)
         consumed = await accounts.consumed_of_open_lease(connection, org)
-    return _answer(account.Balance(there.posted, held, max(used - consumed, 0), there.in_doubt, there.frozen))
+    return _answer(
+        account.Balance(
+            posted=there.posted,
+            held=held,
+            unposted=max(used - consumed, 0),
+            in_doubt=there.in_doubt,
+            frozen=there.frozen,
+            plan=there.plan.posted,
+        )
+    )
 
 
 @routes.get(account.SPEND_PATH)
 async def spend(request: web.Request) -> web.Response:
-    key = int(request.match_info["key"])
+    org, key = int(request.match_info["org"]), int(request.match_info["key"])
     async with request.app[POOL].acquire() as connection:
-        return _answer(await charges.spend(connection, key, since(datetime.fromtimestamp(time.time(), UTC))))
+        found = await charges.spend(connection, key, since(datetime.fromtimestamp(now_ms() / 1000, UTC)))
+        if account.LIFETIME in request.query:
+            total, _ = await lease_store.spent_before(connection, org, key, 0)
+            found = msgspec.structs.replace(found, total=total)
+    return _answer(found)
 
 
 @routes.get(account.CHARGE_PATH)
@@ -121,6 +151,14 @@ def view(row: Any) -> account.ChargeView:
         settled_at=int(row["charged_at"].timestamp() * 1000),
         attempts=msgspec.json.decode(row["attempts"], type=tuple[Attempt, ...]),
     )
+
+
+async def _read(request: web.Request, kind: type[T]) -> T:
+    """Raises InvalidRequest."""
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(str(error)) from error
 
 
 def _answer(value: msgspec.Struct) -> web.Response:

@@ -5,13 +5,19 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from libs.pricing import NANO
-from libs.runtime import postgres
+from libs.runtime import postgres, redis
 from services.billing import verify
+from services.billing.leases import Leases
 from services.billing.settings import BillingSettings
 from services.billing.store import accounts
+from services.billing.store.leases import NoSuchLease
 
 MOST_DOLLARS: Final = 1_000_000
 AMOUNT: Final = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,9}))?")
+
+
+class NotRevoked(RuntimeError):
+    """The org may still spend what it has leased."""
 
 
 class BadAmount(ValueError):
@@ -29,14 +35,43 @@ def nano_of(text: str) -> int:
     return nano
 
 
-async def credit_org(settings: BillingSettings, org: int, nano: int, ticket: str) -> bool:
-    """Gives an org promotional credit, once per ticket; False when that ticket did so before. Raises BadAmount."""
+async def credit_org(settings: BillingSettings, org: int, nano: int, ticket: str, *, promo: bool = False) -> bool:
+    """Credits an org, once per ticket; False when that ticket did so before. ``promo``: with credit that is spent
+    before cash. Raises BadAmount."""
     url = settings.database_url.get_secret_value()
+    kind: accounts.Kind = accounts.PLAN if promo else accounts.CASH
     async with postgres.connected(url, "billing") as connection, connection.transaction():
         try:
-            return await accounts.credit_org(connection, org, nano, f"adj:{ticket}", ticket)
+            return await accounts.credit_org(connection, org, nano, f"adj:{ticket}", ticket, kind)
         except accounts.KeyUsed as error:
             raise BadAmount(f"ticket {ticket} was used before, and {error}") from error
+
+
+async def freeze_org(settings: BillingSettings, org: int, reason: str) -> int:
+    """Keeps an org from spending: nothing more is leased to it, and what its lease has left is taken back, which is the
+    nano-USD returned. Requests that run keep their holds. Raises NotRevoked: the org is frozen, and this has to be
+    repeated."""
+    url = settings.database_url.get_secret_value()
+    async with (
+        postgres.pool(url, "billing", 2) as pool,
+        redis.client(settings.redis_url.get_secret_value(), seconds=settings.redis_seconds, retries=0) as client,
+    ):
+        async with pool.acquire() as connection, connection.transaction():
+            await accounts.ensure_account(connection, org, accounts.CASH)
+            await accounts.freeze(connection, org, reason)
+        try:
+            return (await Leases(pool, client, settings.redis_shard).revoke(org)).total
+        except (*redis.Failed, NoSuchLease) as error:
+            raise NotRevoked(f"org {org} is frozen, but Redis did not answer: repeat this to end its lease") from error
+
+
+async def thaw_org(settings: BillingSettings, org: int) -> bool:
+    """Lets an org spend again; False for one that was not frozen."""
+    url = settings.database_url.get_secret_value()
+    async with postgres.connected(url, "billing") as connection, connection.transaction():
+        frozen = (await accounts.posted(connection, org, lock=True)).frozen
+        await accounts.freeze(connection, org, None)
+        return frozen
 
 
 async def verify_ledger(settings: BillingSettings) -> AsyncIterator[tuple[verify.Check, verify.Difference | None]]:

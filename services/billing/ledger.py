@@ -2,10 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
 from libs.contracts.dispatch import Hold
+
+K = TypeVar("K")
+
+
+class NoAccount(LookupError):
+    """A charge for an org that has no account of that kind."""
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -24,6 +31,27 @@ class Charged(msgspec.Struct, frozen=True):
     split: Split
 
 
+class Wallet(msgspec.Struct, frozen=True):
+    """An org's accounts; not every org has both."""
+
+    cash: int | None = None
+    plan: int | None = None
+
+
+class House(msgspec.Struct, frozen=True):
+    """The accounts that customers pay to, and out of which the house pays."""
+
+    revenue: int
+    loss: int
+
+
+class Consumed(msgspec.Struct, frozen=True):
+    """What was taken out of one lease."""
+
+    plan: int
+    cash: int
+
+
 class Transfer(msgspec.Struct, frozen=True):
     """One line: ``amount`` nano-USD from ``debit`` to ``credit``, once per ``idem_key``."""
 
@@ -35,10 +63,12 @@ class Transfer(msgspec.Struct, frozen=True):
 
 
 class Postings(msgspec.Struct, frozen=True):
-    """What one batch changes: lines, and per (org, epoch) what was consumed of the lease."""
+    """What one batch changes: lines, what each account paid out of leased credit, and per (org, epoch) what was
+    consumed of the lease."""
 
     transfers: tuple[Transfer, ...]
-    consumed: dict[tuple[int, int], int]
+    released: dict[int, int]
+    consumed: dict[tuple[int, int], Consumed]
 
     def debits(self) -> dict[int, int]:
         return _sum((t.debit, t.amount) for t in self.transfers)
@@ -51,30 +81,40 @@ def split(cost: int, hold: Hold) -> Split:
     """Plan before cash, and never more of either than was held of it."""
     plan = min(cost, hold.plan)
     cash = min(cost - plan, hold.cash)
-    return Split(plan=plan, cash=cash, absorbed=cost - plan - cash)
+    return Split(plan, cash, cost - plan - cash)
 
 
-def post(batch: int, charges: Iterable[Charged], cash_of: Mapping[int, int], revenue: int, loss: int) -> Postings:
-    """One line per org and one for the house, however many charges there are."""
-    by_org: dict[int, int] = defaultdict(int)
-    consumed: dict[tuple[int, int], int] = defaultdict(int)
-    absorbed = 0
-    for charge in charges:
-        by_org[charge.org] += charge.split.cash
-        consumed[charge.org, charge.epoch] += charge.split.cash
-        absorbed += charge.split.absorbed
-    lines = [
-        Transfer(f"usage:{batch}:{cash_of[org]}", "usage", cash_of[org], revenue, amount)
-        for org, amount in sorted(by_org.items())
-        if amount
-    ]
-    if absorbed:
-        lines.append(Transfer(f"absorbed:{batch}", "absorbed", loss, revenue, absorbed))
-    return Postings(tuple(lines), {key: amount for key, amount in consumed.items() if amount})
+def split_late(cost: int) -> Split:
+    """The lease is closed and its credit may have been given to somebody else: the house pays."""
+    return Split(0, 0, cost)
 
 
-def _sum(pairs: Iterable[tuple[int, int]]) -> dict[int, int]:
-    totals: dict[int, int] = defaultdict(int)
-    for account, amount in pairs:
-        totals[account] += amount
+def post(batch: int, charges: Iterable[Charged], wallets: Mapping[int, Wallet], house: House) -> Postings:
+    """One line per account and one for the house, however many charges there are. Raises NoAccount."""
+    charges = list(charges)
+    plan = _sum(((c.org, c.epoch), c.split.plan) for c in charges)
+    cash = _sum(((c.org, c.epoch), c.split.cash) for c in charges)
+    paid = _sum(
+        [(_account(org, "plan", wallets[org].plan), amount) for (org, _), amount in plan.items()]
+        + [(_account(org, "cash", wallets[org].cash), amount) for (org, _), amount in cash.items()]
+    )
+    lines = [Transfer(f"usage:{batch}:{id_}", "usage", id_, house.revenue, paid[id_]) for id_ in sorted(paid)]
+    if absorbed := sum(c.split.absorbed for c in charges):
+        lines.append(Transfer(f"absorbed:{batch}", "absorbed", house.loss, house.revenue, absorbed))
+    consumed = {key: Consumed(plan.get(key, 0), cash.get(key, 0)) for key in sorted(plan.keys() | cash.keys())}
+    return Postings(tuple(lines), paid, consumed)
+
+
+def _account(org: int, kind: str, account: int | None) -> int:
+    if account is None:
+        raise NoAccount(f"org {org} has no {kind} account")
+    return account
+
+
+def _sum(pairs: Iterable[tuple[K, int]]) -> dict[K, int]:
+    """Per key, without those that come to nothing."""
+    totals: dict[K, int] = defaultdict(int)
+    for key, amount in pairs:
+        if amount:
+            totals[key] += amount
     return dict(totals)

@@ -1,12 +1,14 @@
 -- Money is nano-USD (10^-9 USD) in BIGINT.
 
+-- An org has cash (`cust_cash`) and plan or promotional credit (`cust_plan`), which is spent first. The rest is ours.
 CREATE TABLE account (
     account_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind TEXT NOT NULL CHECK (kind IN ('cust_cash', 'revenue', 'overrun_loss', 'promo_expense')),
+    kind TEXT NOT NULL
+    CHECK (kind IN ('cust_cash', 'cust_plan', 'revenue', 'overrun_loss', 'promo_expense')),
     org_id BIGINT,
     shard SMALLINT NOT NULL DEFAULT 0,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    CHECK ((kind = 'cust_cash') = (org_id IS NOT NULL)),
+    CHECK ((kind IN ('cust_cash', 'cust_plan')) = (org_id IS NOT NULL)),
     UNIQUE NULLS NOT DISTINCT (kind, org_id, shard)
 );
 
@@ -17,7 +19,8 @@ CREATE TABLE balance (
     debits BIGINT NOT NULL DEFAULT 0 CHECK (debits >= 0),
     credits BIGINT NOT NULL DEFAULT 0 CHECK (credits >= 0),
     leased BIGINT NOT NULL DEFAULT 0 CHECK (leased >= 0),
-    frozen BOOLEAN NOT NULL DEFAULT FALSE
+    frozen BOOLEAN NOT NULL DEFAULT FALSE,
+    frozen_for TEXT
 ) WITH (fillfactor = 70);
 
 -- One row moves money from one account to another, so the books balance by construction.
@@ -42,7 +45,7 @@ CREATE TABLE price_version (
     seen_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
--- Credit handed to one Redis. An epoch is never made twice; after a loss there is a new one and the old is in doubt.
+-- Credit handed to one Redis, of both buckets. An epoch is never made twice; after a loss there is a new one and the old is in doubt.
 CREATE TABLE lease (
     org_id BIGINT NOT NULL,
     epoch INT NOT NULL,
@@ -50,18 +53,24 @@ CREATE TABLE lease (
     gen TEXT NOT NULL,
     granted BIGINT NOT NULL CHECK (granted >= 0),
     consumed BIGINT NOT NULL DEFAULT 0,
+    plan_granted BIGINT NOT NULL DEFAULT 0 CHECK (plan_granted >= 0),
+    plan_consumed BIGINT NOT NULL DEFAULT 0,
     state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'doubt', 'closed')),
     opened_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     doubt_at TIMESTAMPTZ,
+    closed_at TIMESTAMPTZ,
     PRIMARY KEY (org_id, epoch),
-    CHECK (consumed >= 0 AND consumed <= granted)
+    CHECK (consumed >= 0 AND consumed <= granted),
+    CONSTRAINT lease_plan_check CHECK (plan_consumed >= 0 AND plan_consumed <= plan_granted)
 );
 CREATE UNIQUE INDEX lease_one_open ON lease (org_id, shard) WHERE state = 'open';
+CREATE INDEX lease_in_doubt ON lease (doubt_at) WHERE state = 'doubt';
 
 CREATE SEQUENCE batch_id AS BIGINT;
 
 -- One row per admitted request. The id is a UUIDv7, so the table is partitioned by its own key: the key alone guards
--- against charging twice, and a month is a range of keys.
+-- against charging twice, and a month is a range of keys. A hold that nobody will ever charge ends as a void charge that
+-- no offer served and that has no price.
 CREATE TABLE charge (
     request_id UUID NOT NULL,
     org_id BIGINT NOT NULL,
@@ -73,7 +82,7 @@ CREATE TABLE charge (
     provider TEXT NOT NULL,
     provider_model TEXT NOT NULL,
     provider_request_id TEXT,
-    price_id TEXT NOT NULL REFERENCES price_version,
+    price_id TEXT REFERENCES price_version,
     tok_input BIGINT NOT NULL CHECK (tok_input >= 0),
     tok_cache_read BIGINT NOT NULL CHECK (tok_cache_read >= 0),
     tok_cache_write BIGINT NOT NULL CHECK (tok_cache_write >= 0),
@@ -96,9 +105,11 @@ CREATE TABLE charge (
     batch_id BIGINT NOT NULL,
     ev_hash BYTEA NOT NULL,
     charged_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    producer TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (request_id),
     CHECK (cost = cash + plan + absorbed),
-    CHECK (cash + plan <= held)
+    CHECK (cash + plan <= held),
+    CONSTRAINT charge_price_check CHECK (price_id IS NOT NULL OR outcome = 'void')
 ) PARTITION BY RANGE (request_id);
 CREATE INDEX charge_org ON charge (org_id, request_id);
 CREATE INDEX charge_key ON charge (key_id, request_id);
@@ -112,6 +123,50 @@ CREATE TABLE anomaly (
     seen_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
+-- Routers by their spools. Everything authorized before the watermark (Unix milliseconds) is booked, and will not begin.
+CREATE TABLE router (
+    spool TEXT PRIMARY KEY,
+    instance TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'serving' CHECK (state IN ('serving', 'gone', 'lost')),
+    watermark BIGINT NOT NULL,
+    unbooked BIGINT NOT NULL DEFAULT 0,
+    skew_ms BIGINT NOT NULL DEFAULT 0,
+    registered_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    heard_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+-- What could not be charged, word for word, until somebody decides. The same words park once.
+CREATE TABLE parked (
+    parked_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    digest BYTEA NOT NULL UNIQUE CHECK (length(digest) = 32),
+    reason TEXT NOT NULL,
+    request_id UUID,
+    org_id BIGINT,
+    lease_epoch INT,
+    body BYTEA NOT NULL,
+    state TEXT NOT NULL DEFAULT 'parked' CHECK (state IN ('parked', 'replayed', 'void')),
+    parked_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    decided_at TIMESTAMPTZ,
+    decision TEXT,
+    CHECK ((state = 'parked') = (decided_at IS NULL))
+);
+CREATE INDEX parked_request ON parked (request_id);
+CREATE INDEX parked_undecided ON parked (org_id, lease_epoch) WHERE state = 'parked';
+
+-- One account's month, closed: sums, and a digest over its transfers that continues the month before.
+CREATE TABLE statement (
+    account_id BIGINT NOT NULL REFERENCES account,
+    month DATE NOT NULL CHECK (extract(DAY FROM month) = 1),
+    opening NUMERIC NOT NULL,
+    debits NUMERIC NOT NULL,
+    credits NUMERIC NOT NULL,
+    closing NUMERIC NOT NULL,
+    transfers BIGINT NOT NULL,
+    digest BYTEA NOT NULL CHECK (length(digest) = 32),
+    made_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (account_id, month),
+    CHECK (closing = opening + credits - debits)
+);
 CREATE FUNCTION refuse_change() RETURNS TRIGGER LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% is append-only', TG_TABLE_NAME;
@@ -122,6 +177,11 @@ CREATE TRIGGER charge_append_only BEFORE UPDATE OR DELETE ON charge FOR EACH ROW
 CREATE TRIGGER charge_no_truncate BEFORE TRUNCATE ON charge FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER price_version_append_only BEFORE UPDATE OR DELETE ON price_version
 FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER price_version_no_truncate BEFORE TRUNCATE ON price_version
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER statement_append_only BEFORE UPDATE OR DELETE ON statement
+FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER statement_no_truncate BEFORE TRUNCATE ON statement FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- Makes the partitions of the last two months, this one and the next `ahead`. Owned by the migrating role, so that the
 -- service needs no right to create tables.
@@ -152,8 +212,8 @@ $$;
 
 REVOKE ALL ON FUNCTION ensure_partitions(INT) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(INT) TO tokenoutput_billing;
-GRANT SELECT, INSERT, UPDATE ON account, balance, lease TO tokenoutput_billing;
-GRANT SELECT, INSERT ON transfer, price_version, charge, anomaly TO tokenoutput_billing;
+GRANT SELECT, INSERT, UPDATE ON account, balance, lease, router, parked TO tokenoutput_billing;
+GRANT SELECT, INSERT ON transfer, price_version, charge, anomaly, statement TO tokenoutput_billing;
 GRANT USAGE ON SEQUENCE batch_id TO tokenoutput_billing;
 
 SELECT ensure_partitions(3);

@@ -46,7 +46,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[CALLERS] = Callers(pool, settings.key_pepper.get_secret_value().encode(), settings.key_cache_seconds)
         app[BILLING] = Billing(neighbours, settings.billing_url, identity)
         holds = app[HOLDS] = Holds(store)
-        app[ADMISSION] = Admission(store, holds, app[BILLING], shard=settings.redis_shard, topup_url=settings.topup_url)
+        app[ADMISSION] = Admission(holds, app[BILLING], shard=settings.redis_shard, topup_url=settings.topup_url)
         app[RELAY] = Relay(relay, settings.router_url, identity, settings.answer_seconds)
         await stack.enter_async_context(watched(health, "postgres", lambda: pool.fetchval("SELECT 1")))
         stack.push_async_callback(holds.last_call)

@@ -21,12 +21,13 @@ RETRY_AFTER: Final = 2
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """An org and the key it calls with."""
+    """An org and the key it calls with. ``cap``: nano-USD that the key may spend in its life; None for no limit."""
 
     org: int
     key: int
     name: str
     hint: str
+    cap: int | None = None
 
 
 class Callers:
@@ -78,7 +79,7 @@ class Callers:
         if row.org_state != "active":
             self._seen.pop(digest, None)
             raise PermissionDenied("This account is suspended; contact support.")
-        return Caller(org=row.org, key=row.key, name=row.name, hint=row.hint)
+        return Caller(org=row.org, key=row.key, name=row.name, hint=row.hint, cap=row.cap)
 
     def _remember(self, digest: bytes, now: float, caller: Caller) -> None:
         if len(self._seen) >= MAX_CACHED:

@@ -26,14 +26,15 @@ async def org_exists(settings: EdgeSettings, org: int) -> bool:
         return await store.org_exists(connection, org)
 
 
-async def create_key(settings: EdgeSettings, org: int, name: str) -> tuple[int, str]:
-    """The key's id and its text, which is shown here and never again. Raises NoSuchOrg."""
+async def create_key(settings: EdgeSettings, org: int, name: str, cap: int | None = None) -> tuple[int, str]:
+    """The key's id and its text, which is shown here and never again. ``cap``: nano-USD that it may spend in its life.
+    Raises NoSuchOrg."""
     key = keys.mint(secrets.token_bytes(keys.RANDOM_BYTES))
     digest = keys.digest(key, settings.key_pepper.get_secret_value().encode())
     async with _connected(settings) as connection:
         if not await store.org_exists(connection, org):
             raise NoSuchOrg(f"there is no org {org}")
-        return await store.create_key(connection, org, name, digest, keys.hint(key)), key
+        return await store.create_key(connection, org, name, digest, keys.hint(key), cap=cap), key
 
 
 async def revoke_key(settings: EdgeSettings, key: int) -> bool:

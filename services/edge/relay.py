@@ -9,7 +9,7 @@ from aiohttp import web
 
 from libs.contracts import dispatch
 from libs.errors import Unavailable, UpstreamFailed
-from libs.runtime import client
+from libs.runtime import client, failpoint
 from libs.runtime.app import note
 from libs.runtime.identity import Identity
 from libs.runtime.pulse import pulse
@@ -18,6 +18,7 @@ log = structlog.get_logger()
 
 RETRY_AFTER: Final = 2
 AWAY: Final = "The gateway is restarting a part of itself; nothing was charged."
+GONE: Final = "The gateway is restarting a part of itself; try again."
 EVENT_STREAM: Final = "text/event-stream"
 COPIED: Final = (
     *("content-type", "retry-after", "x-should-retry", "cache-control", "x-accel-buffering"),
@@ -31,7 +32,7 @@ class RouterAway(Unavailable):
 
 
 class CallerLeft(ConnectionResetError):
-    """Before the answer was over. The router may have the request or may not: it ends the hold if it has."""
+    """Before the answer was over. The router may have the request or may not."""
 
 
 class Relay:
@@ -44,7 +45,8 @@ class Relay:
         self._timeout = aiohttp.ClientTimeout(total=answer_seconds, sock_connect=3)
 
     async def send(self, request: web.Request, body: bytes, sealed: str, extra: dict[str, str]) -> web.StreamResponse:
-        """Raises RouterAway when the router cannot be reached, UpstreamFailed when its answer is lost; CallerLeft."""
+        """Raises RouterAway when the router cannot be reached, Unavailable when it stopped in that moment,
+        UpstreamFailed when its answer is lost; CallerLeft."""
         headers = {
             **self._identity.authorization("router"),
             dispatch.HEADER: sealed,
@@ -72,10 +74,15 @@ class Relay:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             log.warning("router_away", error=repr(error))
             raise RouterAway(AWAY, retry_after=RETRY_AFTER) from error
+        except aiohttp.ServerDisconnectedError as error:  # it stopped: whether it took the request is not known
+            log.warning("router_gone", error=repr(error))
+            raise Unavailable(GONE, retry_after=RETRY_AFTER) from error
         except client.Failed as error:
             log.warning("router_lost", error=repr(error))
             raise UpstreamFailed("The connection inside the gateway broke before there was an answer.") from error
         async with upstream:
+            if __debug__:
+                await failpoint.reached("edge.dispatched")
             if not all(upstream.headers.get(name) == value for name, value in dispatch.ANSWERED.items()):
                 log.error("router_refused_us", status=upstream.status)
                 raise RouterAway(AWAY, retry_after=RETRY_AFTER)

@@ -13,7 +13,8 @@ CREATE TABLE api_key (
     digest BYTEA NOT NULL UNIQUE CHECK (length(digest) = 32),
     hint TEXT NOT NULL,
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    revoked_at TIMESTAMPTZ
+    revoked_at TIMESTAMPTZ,
+    cap_nano BIGINT CHECK (cap_nano > 0)
 );
 
 CREATE INDEX api_key_org ON api_key (org_id);

@@ -17,6 +17,7 @@ class KeyRow(msgspec.Struct, frozen=True):
     hint: str
     org_state: str
     revoked_at: datetime | None
+    cap: int | None
 
 
 async def create_org(connection: Connection, name: str) -> int:
@@ -27,14 +28,15 @@ async def org_exists(connection: Connection, org: int) -> bool:
     return bool(await connection.fetchval("SELECT 1 FROM org WHERE org_id = $1", org))
 
 
-async def create_key(connection: Connection, org: int, name: str, digest: bytes, hint: str) -> int:
+async def create_key(connection: Connection, org: int, name: str, digest: bytes, hint: str, *, cap: int | None) -> int:
     return int(
         await connection.fetchval(
-            "INSERT INTO api_key (org_id, name, digest, hint) VALUES ($1, $2, $3, $4) RETURNING key_id",
+            "INSERT INTO api_key (org_id, name, digest, hint, cap_nano) VALUES ($1, $2, $3, $4, $5) RETURNING key_id",
             org,
             name,
             digest,
             hint,
+            cap,
         )
     )
 
@@ -50,7 +52,7 @@ async def revoke_key(connection: Connection, key: int) -> bool:
 async def find_key(connection: Connection, digest: bytes) -> KeyRow | None:
     row = await connection.fetchrow(
         """
-        SELECT k.key_id, o.org_id, k.name, o.name AS org_name, k.hint, o.state, k.revoked_at
+        SELECT k.key_id, o.org_id, k.name, o.name AS org_name, k.hint, o.state, k.revoked_at, k.cap_nano
         FROM api_key k JOIN org o USING (org_id) WHERE k.digest = $1
         """,
         digest,

@@ -1,11 +1,11 @@
 """The router's composition root: wiring and nothing else."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from typing import Final
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, NamedTuple
 
+import aiohttp
 from aiohttp import web
-from prometheus_client import Gauge
 
 from libs.runtime import catalog, client, operators, rabbit, redis
 from libs.runtime.app import IDENTITY, new_app
@@ -19,8 +19,10 @@ from services.router.api import SETTINGS, SWITCHBOARD
 from services.router.breaker import Breakers, Rule
 from services.router.credentials import Keyring
 from services.router.dispatch import Switchboard
-from services.router.metrics import BreakerStates, Records
+from services.router.metrics import BreakerStates, Records, SpoolStates
 from services.router.operator_api import operator_app
+from services.router.report import Mailbox, Reporter
+from services.router.room import MIB, Room
 from services.router.settings import RouterSettings
 from services.router.shipper import Shipper
 from services.router.signatures import Signatures
@@ -49,11 +51,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         neighbours = await enter(client.session())
         providers = await enter(client.session(total_seconds=None, traces=[reuse_noted()]))
         live = await enter(catalog.following(settings.catalog_url, identity, health, neighbours))
-        records = await enter(spool.opened(settings.spool_dir))
-        broker = await enter(rabbit.publisher(settings.amqp_url.get_secret_value()))
-        shipper = Shipper(records, broker, settings.instance)
-        stack.push_async_callback(shipper.last_call)
-        await enter(running(health, "ship usage", shipper.run()))
+        kept = await enter(_records(app, neighbours))
         holds = Holds(store)
         signatures = Signatures(
             ttl=DAY_SECONDS, max_entries=settings.signatures_kept, max_bytes=settings.signatures_bytes
@@ -69,15 +67,58 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         )
         calls = Upstream(providers)
         app[SWITCHBOARD] = Switchboard(
-            settings, switch, calls, records, holds, signatures=signatures, noted=Records(app[METRICS].registry).note
+            settings,
+            switch,
+            calls,
+            kept.spool,
+            holds,
+            signatures=signatures,
+            noted=Records(app[METRICS].registry).note,
+            refusing=lambda: kept.reporter.refusing or kept.room.refusing,
         )
         if settings.operator_port:
             await enter(operators.listening(operator_app(app, settings, switch, calls), settings))
         stack.push_async_callback(holds.last_call)
         await enter(running(health, "settle holds", holds.keep_trying()))
         await enter(watched(health, "redis", store.ping))
-        _gauges(app, shipper, switch)
+        app[METRICS].registry.register(BreakerStates(switch))
         yield
+
+
+class Kept(NamedTuple):
+    """Where records are kept, and who knows why none may be begun."""
+
+    spool: spool.Spool
+    reporter: Reporter
+    room: Room
+
+
+@asynccontextmanager
+async def _records(app: web.Application, neighbours: aiohttp.ClientSession) -> AsyncIterator[Kept]:
+    """The spool and all that work on it. At the end what can be shipped and forgotten is, and then goodbye is said."""
+    settings, health = app[SETTINGS], app[HEALTH]
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        room = Room(settings.spool_dir, settings.spool_least_free_mb * MIB)
+        records = await enter(spool.opened(settings.spool_dir, room))
+        broker = await enter(rabbit.publisher(settings.amqp_url.get_secret_value()))
+        shipper = Shipper(records, broker, settings.instance)
+        mailbox = Mailbox(neighbours, settings.billing_url, app[IDENTITY], records.id)
+        reporter = Reporter(
+            records,
+            mailbox,
+            settings.instance,
+            reship_ms=int(settings.reship_seconds * 1000),
+            behind_ms=int(settings.watermark_lag_seconds * 1000),
+        )
+        stack.push_async_callback(reporter.last_call)
+        stack.push_async_callback(shipper.last_call)
+        await enter(running(health, "ship usage", shipper.run()))
+        await enter(running(health, "report", reporter.run(lambda why: health.report("billing", why))))
+        watch = room.watch(lambda: records.in_flight, records.try_write, lambda why: health.report("spool", why))
+        await enter(running(health, "look for room", watch))
+        app[METRICS].registry.register(SpoolStates(records, shipper, reporter))
+        yield Kept(records, reporter, room)
 
 
 async def _drain(app: web.Application) -> None:
@@ -92,10 +133,3 @@ def _rule(settings: RouterSettings) -> Rule:
         window_ms=int(settings.breaker_window_seconds * 1000),
         pause_ms=int(settings.breaker_pause_seconds * 1000),
     )
-
-
-def _gauges(app: web.Application, shipper: Shipper, switch: Switch) -> None:
-    registry = app[METRICS].registry
-    waiting = Gauge("tokenoutput_spool_waiting", "Terminal records that the broker does not have.", registry=registry)
-    waiting.set_function(lambda: shipper.waiting)
-    registry.register(BreakerStates(switch))

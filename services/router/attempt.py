@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Final
 
 import aiohttp
@@ -12,7 +12,9 @@ from libs import sse, tokens
 from libs.contracts.dispatch import Dispatch
 from libs.errors import GatewayError, UpstreamFailed, UpstreamTimeout
 from libs.pricing import Usage
+from libs.runtime import failpoint
 from libs.runtime.clock import now_ms
+from libs.runtime.pulse import pulse
 from services.router import reading, refusals, whole
 from services.router.choose import Chosen
 from services.router.passage import Passage
@@ -55,6 +57,8 @@ class LiveAttempt:
         self._patience = asyncio.timeout(chosen.offer.deadlines.first if order.stream else None)
         self._held: list[bytes] = []
         self._begun = False
+        self._delivering = ExitStack()
+        self._kept = 0  # bytes of the answer that the last checkpoint knew of
 
     async def go(
         self, call: AbstractAsyncContextManager[aiohttp.ClientResponse], before_the_end: Callable[[Told], None]
@@ -144,7 +148,8 @@ class LiveAttempt:
 
     async def _stream(self, response: aiohttp.ClientResponse, before_the_end: Callable[[Told], None]) -> None:
         passage = self._told.passage
-        await self._read(response, passage)
+        with self._delivering:
+            await self._read(response, passage)
         if passage.failure is not None and not self._begun:
             raise passage.failure
         self._watched.broke = passage.failure
@@ -171,12 +176,17 @@ class LiveAttempt:
 
     async def _tell(self, data: bytes, passage: Passage) -> None:
         """What comes before the first word is held back: until then another offer may still answer."""
-        if not self._begun:
+        if self._begun:
+            await self._vigil.write(data)
+        else:
             self._held.append(data)
             if not passage.meaningful:
                 return
-            data = self._begin(passage)
-        await self._vigil.write(data)
+            await self._vigil.write(self._begin(passage))
+            self._delivering.enter_context(pulse(self._vigil.checkpoint_seconds, self._checkpoint))
+            self._checkpoint()
+        if __debug__:
+            await failpoint.reached("router.delivering")
         if self._vigil.left and self._terminal.heard is None:
             self._terminal.heard = passage.delivered
 
@@ -191,6 +201,13 @@ class LiveAttempt:
         self._vigil.sink.headers.update(self._terminal.explained())
         held, self._held = b"".join(self._held), []
         return held
+
+    def _checkpoint(self) -> None:
+        """Once in a while, and by a timer: a word of the answer pays nothing for it."""
+        passage = self._told.passage
+        if passage.delivered > self._kept and not self._vigil.left:
+            self._kept = passage.delivered
+            self._terminal.checkpoint(passage)
 
     async def _record(self, passage: Passage, reason: str | None = None) -> None:
         left = self._terminal.client_gone = self._vigil.left

@@ -8,6 +8,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from libs.contracts.usage import UsageEvent
+from libs.runtime.clock import now_ms
+from services.router.report import Reporter
+from services.router.shipper import Shipper
+from services.router.spool import Spool
 from services.router.switch import Switch
 
 OPENNESS: Final = {"closed": 0, "cooling": 1, "half_open": 2, "open": 3}
@@ -37,6 +41,38 @@ class Records:
             ("none", used.input),
         ):
             self._prompt.labels(event.offer, name).inc(tokens)
+
+
+class SpoolStates(Collector):
+    """What lies on this router's disk, and how far its promise is behind."""
+
+    def __init__(self, spool: Spool, shipper: Shipper, reporter: Reporter) -> None:
+        self._spool = spool
+        self._shipper = shipper
+        self._reporter = reporter
+
+    def collect(self) -> Iterator[Metric]:
+        now, promised = now_ms(), self._reporter.promised
+        for name, help_, value in (
+            ("spool_waiting", "Terminal records that the broker does not have.", self._shipper.waiting),
+            ("spool_unbooked", "Records that billing is not known to have.", promised.unbooked),
+            ("spool_oldest_seconds", "Since the oldest of those was authorized.", _age(promised.oldest, now)),
+            ("watermark_lag_seconds", "How far the watermark is behind.", _age(promised.floor or None, now)),
+        ):
+            yield GaugeMetricFamily(f"tokenoutput_{name}", help_, value=value)
+        for name, help_, value in (
+            ("checkpoints", "How often it was written down what a stream has delivered.", self._spool.checkpoints),
+            (
+                "spool_sent_again",
+                "Records that were sent again because they stayed unbooked.",
+                self._reporter.sent_again,
+            ),
+        ):
+            yield CounterMetricFamily(f"tokenoutput_{name}", help_, value=value)
+
+
+def _age(unix_ms: int | None, now: int) -> float:
+    return 0.0 if unix_ms is None else max(now - unix_ms, 0) / 1000
 
 
 class BreakerStates(Collector):

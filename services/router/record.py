@@ -57,6 +57,11 @@ def served_by(started: UsageEvent, chosen: Chosen) -> UsageEvent:
     )
 
 
+def checkpoint(started: UsageEvent, order: Dispatch, how: End) -> UsageEvent:
+    """What is owed if we die while an answer is being delivered: never the provider's own last word."""
+    return msgspec.structs.replace(end(started, order, how), outcome="estimated", reason=LOST)
+
+
 def end(started: UsageEvent, order: Dispatch, how: End) -> UsageEvent:
     """The terminal record. Its cost is what the tokens cost; billing takes no more of it than was held."""
     return msgspec.structs.replace(

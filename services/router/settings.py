@@ -1,12 +1,14 @@
 """What the router reads from its environment."""
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from libs.runtime.operators import OperatorSettings
 from libs.runtime.sealed import SealedSettings
+
+LEAST_LAG_SECONDS: Final = 13  # an order may be 12 seconds old when it begins here
 
 
 class RouterSettings(OperatorSettings, SealedSettings):
@@ -21,7 +23,20 @@ class RouterSettings(OperatorSettings, SealedSettings):
     redis_seconds: float = Field(default=0.3, description="How long one command to Redis may take.", gt=0)
     amqp_url: SecretStr = Field(description="The RabbitMQ that usage events go to.")
     catalog_url: str = Field(default="http://127.0.0.1:8083", description="The catalog service.")
+    billing_url: str = Field(default="http://127.0.0.1:8082", description="The billing service.")
     spool_dir: Path = Field(description="Folder of the durable spool; a disk of this instance's own.")
+    spool_least_free_mb: int = Field(
+        default=256, description="New requests are refused while its disk has less room than this.", ge=0
+    )
+    reship_seconds: float = Field(
+        default=600, description="After how long unbooked usage is sent again; each time twice as long.", gt=0
+    )
+    watermark_lag_seconds: float = Field(
+        default=15, description="How far behind now the watermark of a router is that has nothing to do.", gt=0
+    )
+    checkpoint_seconds: float = Field(
+        default=1, description="How often it is written down what a running stream has delivered.", gt=0
+    )
     instance: str = Field(default="router-0", description="This instance's name in events.", min_length=1)
     simulator_url: str = Field(default="", description="Where offers without a credential go. Only with ENV=dev.")
     max_body_bytes: int = Field(default=33 << 20, description="Largest request body; above the edge's.", ge=1024)
@@ -46,6 +61,14 @@ class RouterSettings(OperatorSettings, SealedSettings):
     def _refuse_impossible_breaker(self) -> Self:
         if self.breaker_errors > self.breaker_of:
             raise ValueError("breaker_errors cannot be more than breaker_of")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_short_lag(self) -> Self:
+        if self.watermark_lag_seconds < LEAST_LAG_SECONDS and self.env != "dev":
+            raise ValueError(
+                f"watermark_lag_seconds below {LEAST_LAG_SECONDS} is for ENV=dev: orders are under way so long"
+            )
         return self
 
     @model_validator(mode="after")

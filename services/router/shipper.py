@@ -1,4 +1,5 @@
-"""From the spool to the broker: in batches, with confirms, until the broker has every record."""
+"""From the spool to the broker: in batches, with confirms, until the broker has every record. What becomes of them then
+is asked elsewhere: see `report.py`."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,9 +10,10 @@ import structlog
 
 from libs.contracts import usage
 from libs.pricing import Price, version_of
-from libs.runtime import backoff, rabbit
+from libs.runtime import backoff, failpoint, rabbit
 from libs.runtime.clock import now_ms
-from services.router.spool import Row, Spool, SpoolFailed
+from services.router.spool import Row, Spool
+from services.router.spool_writer import SpoolFailed
 
 log = structlog.get_logger()
 
@@ -59,6 +61,10 @@ class Shipper:
         while True:
             try:
                 shipped = await self._ship_some()
+            except SpoolFailed as error:  # what went out and could not be noted goes out again
+                log.warning("shipping_waits", error=str(error), waiting=self.waiting)
+                await asyncio.sleep(backoff.after(len(backoff.SECONDS)))
+                continue
             except Exception:  # the records are safe, and only this loop can ever ship them
                 log.exception("shipping_failed", waiting=self.waiting)
                 await asyncio.sleep(backoff.after(len(backoff.SECONDS)))
@@ -111,7 +117,10 @@ class Shipper:
     async def _publish(self, partition: int, seqs: list[int], body: bytes) -> None:
         message_id = f"{self._producer}:{seqs[0]}-{seqs[-1]}"
         await self._publisher.publish(usage.EXCHANGE, usage.routing_key(partition), body, message_id=message_id)
-        await self._spool.drop(seqs)
+        if __debug__:
+            await failpoint.reached("router.published")
+            await failpoint.reached("router.confirmed")
+        await self._spool.mark_shipped(seqs, now_ms())
 
 
 def _now() -> float:

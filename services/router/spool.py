@@ -1,47 +1,32 @@
-"""The durable spool: every request's start and terminal record, on this instance's own disk until the broker has them.
+"""The durable spool: every request's start and terminal record, on this instance's own disk until billing has them.
 
-SQLite in WAL mode behind one writer thread that commits whatever has gathered (a group). A terminal record is on the
-platter when ``finish`` returns. A start record only has to survive the process, so it is not synced.
+A record is open, then over, then shipped (the broker confirmed it), and is forgotten once it is booked or parked. A
+terminal record is on the platter when ``finish`` returns. A start record or a checkpoint only has to survive the
+process, so it is not synced.
 """
 
 import asyncio
-import fcntl
-import queue
 import sqlite3
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import structlog
 
+from services.router import spool_file
+from services.router.room import Room
+from services.router.spool_writer import SpoolFailed, Writer
+
 log = structlog.get_logger()
 
-SETUP: Final = (
-    "PRAGMA journal_mode = WAL",
-    """
-    CREATE TABLE IF NOT EXISTS record (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        request_id TEXT NOT NULL UNIQUE,
-        partition INTEGER NOT NULL,
-        terminal INTEGER NOT NULL DEFAULT 0,
-        event BLOB NOT NULL,
-        price BLOB NOT NULL
-    )
-    """,
-    "CREATE INDEX IF NOT EXISTS record_terminal ON record (terminal, partition, seq)",
-)
-GROUP: Final = 500
+Standing = Literal["new", "known", "lost"]
+TRIAL_BYTES: Final = 1 << 18
 
 
-class SpoolFailed(Exception):
-    """The record could not be written; the request must not go on."""
-
-
-class SpoolUnusable(SystemExit):
-    """The folder cannot hold a spool, or holds another router's."""
+class BelowFloor(SpoolFailed):
+    """The order was authorized before this router's watermark: it is too late to begin it. Nothing was written."""
 
 
 class Row(NamedTuple):
@@ -52,193 +37,186 @@ class Row(NamedTuple):
     price: bytes
 
 
-class _Job(NamedTuple):
-    work: Callable[[sqlite3.Connection], Any]
-    durable: bool
-    done: asyncio.Future[Any]
+class Shipped(NamedTuple):
+    """A record that the broker has, of which it is not known whether it is booked. ``shipments``: how often it went."""
+
+    seq: int
+    request_id: UUID
+    shipped_at: int
+    shipments: int
+
+
+class Promise(NamedTuple):
+    """``floor``: whatever was authorized before it is not in here and never will be. ``oldest``: the lowest
+    ``authorized_at`` in here. Both Unix milliseconds."""
+
+    floor: int
+    oldest: int | None
+    unbooked: int
 
 
 class Spool:
-    """Open one with ``opened``."""
+    """Open one with ``opened``. ``standing``: whether billing knows this spool."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._closed = False
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+    def __init__(self, writer: Writer, spool_id: str, standing: Standing) -> None:
+        self.id = spool_id
+        self.standing = standing
+        self.in_flight = 0
+        self.checkpoints = 0
         self.arrived = asyncio.Event()
+        self._writer = writer
+        self._unended: set[str] = set()
 
-    async def start(self, request_id: UUID, partition: int, event: bytes, price: bytes) -> None:
-        """Raises SpoolFailed; nothing was written then."""
-        await self._do(
-            lambda db: db.execute(
-                "INSERT INTO record (request_id, partition, event, price) VALUES (?, ?, ?, ?)",
-                (request_id.hex, partition, event, price),
-            ),
-            durable=False,
-        )
+    async def start(self, request_id: UUID, partition: int, authorized_at: int, event: bytes, price: bytes) -> None:
+        """Raises BelowFloor, AlreadyThere, or SpoolFailed; nothing was written then."""
+        given = (request_id.hex, partition, authorized_at, event, price, authorized_at)
+        try:
+            written = await self._writer.put(lambda db: db.execute(START, given).rowcount, durable=False)
+        except asyncio.CancelledError:  # it may be written all the same, and nobody else would end it
+            self._unended.add(request_id.hex)
+            raise
+        if written != 1:
+            raise BelowFloor("authorized before the watermark")
+        self.in_flight += 1
+
+    def checkpoint(self, request_id: UUID, event: bytes) -> asyncio.Future[int]:
+        """From now on this is what stands if we die. The result, which nobody has to wait for, is 1 if it does."""
+        given = (event, request_id.hex)
+        self.checkpoints += 1
+        return self._writer.put(lambda db: db.execute(CHECKPOINT, given).rowcount, durable=False)
 
     async def finish(self, request_id: UUID, event: bytes) -> None:
-        """Commits the terminal record. Raises SpoolFailed."""
-        updated = await self._do(
-            lambda db: (
-                db.execute(
-                    "UPDATE record SET terminal = 1, event = ? WHERE request_id = ? AND terminal = 0",
-                    (event, request_id.hex),
-                ).rowcount
-            ),
-            durable=True,
-        )
+        """Commits the terminal record. Raises SpoolFailed; then the request ends the way its last record says."""
+        given = (event, request_id.hex)
+        self.in_flight -= 1
+        try:
+            updated = await self._writer.put(lambda db: db.execute(FINISH, given).rowcount, durable=True, owed=True)
+        except SpoolFailed:
+            self._unended.add(request_id.hex)
+            raise
         self.arrived.set()
         if updated != 1:
             raise SpoolFailed(f"{request_id} has no start record that waits for its end")
 
+    def leave(self, request_id: UUID) -> None:
+        """Nobody will finish this request any more: it ends the way its last record says."""
+        self.in_flight -= 1
+        self._unended.add(request_id.hex)
+
     async def recover(self) -> int:
-        """At start: what an earlier run left unfinished ends the way its start record says. Returns how many."""
+        """At start: what an earlier run left unfinished ends the way its last record says. Returns how many."""
         return int(
-            await self._do(
-                lambda db: db.execute("UPDATE record SET terminal = 1 WHERE terminal = 0").rowcount, durable=True
+            await self._writer.put(
+                lambda db: db.execute("UPDATE record SET state = 1 WHERE state = 0").rowcount, durable=True, owed=True
             )
         )
 
     async def waiting(self, partition: int, limit: int) -> list[Row]:
         """The oldest terminal records of a partition."""
-        rows = await self._do(
-            lambda db: db.execute(
-                "SELECT seq, event, price FROM record WHERE terminal = 1 AND partition = ? ORDER BY seq LIMIT ?",
-                (partition, limit),
-            ).fetchall(),
-            durable=False,
-        )
-        return [Row(*row) for row in rows]
+        return [Row(*row) for row in await self._rows(WAITING, (partition, limit))]
 
-    async def drop(self, seqs: list[int]) -> None:
-        """Forgets records that the broker has. Losing this is harmless: they would be sent again."""
-        await self._do(
-            lambda db: db.executemany("DELETE FROM record WHERE seq = ?", [(seq,) for seq in seqs]), durable=False
-        )
+    async def mark_shipped(self, seqs: Iterable[int], at_ms: int) -> None:
+        """The broker has these. Losing this is harmless: they would be sent again."""
+        given = [(at_ms, seq) for seq in seqs]
+        await self._writer.put(lambda db: db.executemany(SHIPPED, given), durable=False)
+
+    async def shipped(self, after: int, limit: int) -> list[Shipped]:
+        """Records that the broker has, by their numbers, from above ``after``."""
+        return [Shipped(row[0], UUID(hex=row[1]), *row[2:]) for row in await self._rows(ASK, (after, limit))]
+
+    async def drop(self, seqs: Iterable[int]) -> None:
+        """Forgets records that are booked. Losing this is harmless: they would be asked about again."""
+        given = [(seq,) for seq in seqs]
+        await self._writer.put(lambda db: db.executemany("DELETE FROM record WHERE seq = ?", given), durable=False)
+
+    async def ship_again(self, seqs: Iterable[int]) -> None:
+        given = [(seq,) for seq in seqs]
+        await self._writer.put(lambda db: db.executemany(AGAIN, given), durable=False)
+        self.arrived.set()
 
     async def depth(self) -> int:
         """Terminal records not yet with the broker."""
-        found = await self._do(
-            lambda db: db.execute("SELECT count(*) FROM record WHERE terminal = 1").fetchone(), durable=False
-        )
-        return int(found[0])
+        return int((await self._rows("SELECT count(*) FROM record WHERE state = 1", ()))[0][0])
 
-    async def _do(self, work: Callable[[sqlite3.Connection], Any], *, durable: bool) -> Any:
-        if self._closed:
-            raise SpoolFailed("the spool is closed")
-        done: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.put(_Job(work, durable, done))
-        return await done
+    async def unbooked(self) -> int:
+        """All records."""
+        return int((await self._rows("SELECT count(*) FROM record", ()))[0][0])
 
-    def _open(self) -> None:
-        self._thread.start()
+    async def promise(self, bound: int) -> Promise:
+        """Raises the floor as far as ``bound`` and what is in here let it rise; it never falls. On the platter by the
+        time that it returns. Also ends requests whose terminal record could not be written."""
+        left = [(hex_id,) for hex_id in self._unended]
 
-    async def _close(self) -> None:
-        self._closed = True
-        self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        def work(db: sqlite3.Connection) -> tuple[Any, ...]:
+            if left:
+                db.executemany("UPDATE record SET state = 1 WHERE request_id = ? AND state = 0", left)
+            db.execute(RAISE_FLOOR, (bound, bound))
+            found: tuple[Any, ...] = db.execute(LOOK).fetchone()
+            return found
 
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            jobs, last = self._gather(job)
-            self._commit(jobs)
-            if last:
-                break
-        self._db.close()
+        found = Promise(*await self._writer.put(work, durable=True))
+        if left:
+            self._unended.difference_update(hex_id for (hex_id,) in left)
+            self.arrived.set()
+        return found
 
-    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
-        jobs = [first]
-        while len(jobs) < GROUP:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                return jobs, True
-            jobs.append(job)
-        return jobs, False
-
-    def _commit(self, jobs: list[_Job]) -> None:
-        """One transaction for the group; where that fails, one for each, so that one bad record fails alone."""
-        try:
-            results = _transaction(self._db, jobs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
-            if len(jobs) > 1:
-                for job in jobs:
-                    self._commit([job])
-                return
-            self._answer(jobs[0], None, SpoolFailed(str(error)))
+    async def stand(self, standing: Standing) -> None:
+        """Remembers what billing said of this spool."""
+        if standing == self.standing:
             return
-        for job, result in zip(jobs, results, strict=True):
-            self._answer(job, result, None)
+        await self._writer.put(lambda db: db.execute("UPDATE meta SET standing = ?", (standing,)), durable=True)
+        self.standing = standing
 
-    def _answer(self, job: _Job, result: Any, error: SpoolFailed | None) -> None:
-        def tell() -> None:
-            if job.done.done():
-                return
-            if error is None:
-                job.done.set_result(result)
-            else:
-                job.done.set_exception(error)
+    async def try_write(self) -> None:
+        """Writes something that takes room, and forgets it. Raises SpoolFailed."""
 
-        self._loop.call_soon_threadsafe(tell)
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO trial VALUES (randomblob(?))", (TRIAL_BYTES,))
+            db.execute("DELETE FROM trial")
 
+        await self._writer.put(work, durable=True)
 
-def _transaction(db: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
-    db.execute(f"PRAGMA synchronous = {'FULL' if any(job.durable for job in jobs) else 'NORMAL'}")
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        results = [job.work(db) for job in jobs]
-        db.execute("COMMIT")
-    except Exception:  # whatever it was, the next group needs a connection without a transaction
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-    return results
+    async def _rows(self, query: str, given: tuple[int, ...]) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = await self._writer.put(
+            lambda db: db.execute(query, given).fetchall(), durable=False
+        )
+        return found
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """A connection for the one thread that will use it."""
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        for statement in SETUP:
-            db.execute(statement)
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """A second router would take the requests that the first one is serving for lost ones, and end them."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "lock").open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SpoolUnusable(f"another router uses the spool in {folder}: give each one its own folder") from error
-        yield
+START: Final = """
+INSERT INTO record (request_id, partition, authorized_at, event, price)
+SELECT ?, ?, ?, ?, ? WHERE ? >= (SELECT floor FROM meta)
+"""
+CHECKPOINT: Final = "UPDATE record SET event = ? WHERE request_id = ? AND state = 0"
+FINISH: Final = "UPDATE record SET state = 1, event = ? WHERE request_id = ? AND state = 0"
+WAITING: Final = "SELECT seq, event, price FROM record WHERE state = 1 AND partition = ? ORDER BY seq LIMIT ?"
+SHIPPED: Final = "UPDATE record SET state = 2, shipped_at = ?, shipments = shipments + 1 WHERE seq = ? AND state = 1"
+ASK: Final = (
+    "SELECT seq, request_id, shipped_at, shipments FROM record WHERE state = 2 AND seq > ? ORDER BY seq LIMIT ?"
+)
+AGAIN: Final = "UPDATE record SET state = 1 WHERE seq = ? AND state = 2"
+RAISE_FLOOR: Final = """
+UPDATE meta SET floor = max(floor, min(?, coalesce((SELECT min(authorized_at) FROM record), ?)))
+"""
+LOOK: Final = """
+SELECT (SELECT floor FROM meta), (SELECT min(authorized_at) FROM record), (SELECT count(*) FROM record)
+"""
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Spool]:
+async def opened(folder: Path, room: Room | None = None) -> AsyncIterator[Spool]:
     """The spool of this instance, with what an earlier run left made ready to ship. Raises SpoolUnusable."""
-    with _locked(folder):
+    with spool_file.locked(folder):
+        room = room or Room(folder)
+        db = await asyncio.to_thread(spool_file.connect, folder, room.give_up)
+        spool_id, standing = db.execute("SELECT spool, standing FROM meta").fetchone()
+        writer = Writer(db, room)
         try:
-            db = await asyncio.to_thread(_connect, folder / "spool.sqlite")
-        except sqlite3.Error as error:
-            raise SpoolUnusable(f"the spool in {folder} cannot be used: {error}") from error
-        spool = Spool(db)
-        spool._open()  # noqa: SLF001 - this is its constructor
-        try:
+            spool = Spool(writer, spool_id, standing)
             left = await spool.recover()
             if left:
                 log.warning("spool_recovered", requests=left)
             spool.arrived.set()
             yield spool
         finally:
-            await spool._close()  # noqa: SLF001 - and this its destructor
+            await writer.close()

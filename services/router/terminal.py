@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -10,24 +11,27 @@ from libs.contracts import usage
 from libs.contracts.dispatch import Dispatch
 from libs.errors import Unavailable
 from libs.pricing import Usage
+from libs.runtime import failpoint
 from libs.runtime.clock import now_ms
 from services.router import failover, meter, record
 from services.router.choose import Chosen
 from services.router.passage import Passage
-from services.router.spool import Spool, SpoolFailed
+from services.router.record import End
+from services.router.spool import Spool
+from services.router.spool_writer import SpoolFailed
 
 log = structlog.get_logger()
 
 ATTEMPTS: Final = "x-tokenoutput-attempts"
-NOT_KEPT: Final = "The answer could not be recorded, so it cannot be given; it was not charged."
+NOT_KEPT: Final = "The end of the answer could not be recorded, so it cannot be given, and it is not charged."
 
 
 class NotKept(Unavailable):
-    """The terminal record could not be written: the start record stands."""
+    """The terminal record could not be written: what was written last stands."""
 
 
 class Terminal:
-    """Facts for the terminal record, and ``cost``: nano-USD the hold is settled with, 0 until there is a record."""
+    """Facts for the terminal record, and ``cost``: nano-USD that it comes to, 0 until there is one."""
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class Terminal:
         self._body_bytes = 0
         self._served_at = started.started_at
         self._tried: tuple[usage.Attempt, ...] = ()
+        self._standing = 0  # what it costs if no terminal record follows
 
     @property
     def started_at(self) -> int:
@@ -100,6 +105,32 @@ class Terminal:
             output=min(guess.output, self._order.output_cap * self._order.choices),
         )
 
+    def checkpoint(self, passage: Passage) -> None:
+        """What was delivered so far is owed if we die now. Nobody waits for this: until it is kept, what was written
+        before it stands."""
+        outcome, used = self.charged(passage)
+        if self.recorded or outcome == "void":
+            return
+        how = self._how(outcome, record.LOST, used, (*self._tried, self._attempt(record.LOST)))
+        event = record.checkpoint(self._started, self._order, how)
+        try:
+            kept = self._spool.checkpoint(self._order.request_id, usage.encode_event(event))
+        except SpoolFailed:
+            return
+        kept.add_done_callback(partial(self._stands, min(event.cost, self._order.hold.amount)))
+
+    def _stands(self, cost: int, kept: asyncio.Future[int]) -> None:
+        if not kept.cancelled() and kept.exception() is None and kept.result() == 1:
+            self._standing = cost
+
+    def settled_with(self) -> int | None:
+        """What the hold is settled with, now that nobody works on the request any more. None where no end was recorded:
+        what stands then may be a checkpoint that is being written, and billing settles with what it finds."""
+        if not self.recorded:
+            self._spool.leave(self._order.request_id)
+            return None
+        return self.cost
+
     async def void(self, reason: str) -> None:
         """Nothing is owed, all attempts have failed. Raises NotKept."""
         await self._commit("void", reason, Usage(), self._tried)
@@ -111,7 +142,26 @@ class Terminal:
     async def _commit(
         self, outcome: usage.Outcome, reason: str, used: Usage, attempts: tuple[usage.Attempt, ...]
     ) -> None:
-        how = record.End(
+        ended = record.end(self._started, self._order, self._how(outcome, reason, used, attempts))
+        self.recorded, self.cost = True, min(ended.cost, self._order.hold.amount)
+        committing = asyncio.ensure_future(self._spool.finish(self._order.request_id, usage.encode_event(ended)))
+        try:
+            await asyncio.shield(committing)
+        except asyncio.CancelledError:  # the writer has the record already: whether it could keep it decides the cost
+            await asyncio.wait({committing})
+            if committing.exception() is not None:
+                self.cost = self._standing
+            raise
+        except SpoolFailed as error:
+            self.cost = self._standing
+            log.error("spool_failed", error=str(error))  # noqa: TRY400 - a full disk is not a bug
+            raise NotKept(NOT_KEPT) from error
+        if __debug__:
+            await failpoint.reached("router.committed")
+        self._noted(ended)
+
+    def _how(self, outcome: usage.Outcome, reason: str, used: Usage, attempts: tuple[usage.Attempt, ...]) -> End:
+        return End(
             outcome=outcome,
             reason=reason,
             usage=used,
@@ -121,18 +171,3 @@ class Terminal:
             client_gone=self.client_gone,
             attempts=attempts,
         )
-        ended = record.end(self._started, self._order, how)
-        self.recorded, self.cost = True, min(ended.cost, self._order.hold.amount)
-        committing = asyncio.ensure_future(self._spool.finish(self._order.request_id, usage.encode_event(ended)))
-        try:
-            await asyncio.shield(committing)
-        except asyncio.CancelledError:  # the writer has the record already: whether it could keep it decides the cost
-            await asyncio.wait({committing})
-            if committing.exception() is not None:
-                self.cost = 0
-            raise
-        except SpoolFailed as error:
-            self.cost = 0
-            log.error("spool_failed", error=str(error))  # noqa: TRY400 - a full disk is not a bug
-            raise NotKept(NOT_KEPT) from error
-        self._noted(ended)

@@ -42,6 +42,8 @@ class Patience(Protocol):
     def hangup_seconds(self) -> float: ...
     @property
     def keep_alive_seconds(self) -> float: ...
+    @property
+    def checkpoint_seconds(self) -> float: ...
 
 
 class CallerLeft(Exception):
@@ -64,6 +66,11 @@ class Vigil:
         self._ending = False
         self._stopping = False
         self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def checkpoint_seconds(self) -> float:
+        """How often it is written down what has been delivered."""
+        return self._patience.checkpoint_seconds
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

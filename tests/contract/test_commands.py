@@ -1,15 +1,18 @@
-"""The two commands that everybody starts with, and what stands around them."""
+"""The commands of make and of `tokenoutput`, and what stands around them."""
 
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+from typer import main as typer_main
 
 from deploy.local import processes
 from deploy.local.stack import ROOT
+from services.cli import app
 
 # A make that runs these tests would otherwise speak to the ones below.
 ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -62,3 +65,27 @@ def test_an_unfit_python_is_one_sentence(tmp_path: Path, version: str | None, se
     assert done.code == 1
     assert re.match(sentence, done.errors)
     assert done.errors.count("\n") == 1
+
+
+def operators() -> Iterator[tuple[str, list[str]]]:
+    """Each command of `tokenoutput` and its parameters as they are typed."""
+    waiting = [("", typer_main.get_command(app))]
+    while waiting:
+        name, command = waiting.pop()
+        if inside := getattr(command, "commands", None):
+            waiting += [(f"{name} {each}".strip(), inside[each]) for each in inside]
+        else:
+            yield name, [option for parameter in command.params for option in parameter.opts]
+
+
+def test_every_command_of_the_operator_answers_a_program_too() -> None:
+    commands = dict(operators())
+    assert [name for name, options in commands.items() if "--json" not in options] == ["settings"]
+    assert len(commands) > 20
+
+
+def test_the_ledger_has_the_commands_that_its_page_describes() -> None:
+    commands = {name for name, _ in operators() if name.startswith(("ledger ", "usage ", "router "))}
+    page = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"`tokenoutput ((?:ledger|usage parked|router) [a-z-]+)", page))
+    assert {name for name in commands if name.startswith("ledger ")} <= described <= commands

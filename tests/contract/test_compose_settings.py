@@ -2,13 +2,16 @@
 
 import tomllib
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 
+from deploy.stores import users
 from libs.runtime.settings import PREFIX, load, names_of
 from tests.fixtures import compose
 from tests.fixtures.compose import READERS, STORES, example, strings
 
+ROLE: Final = "tokenoutput_"
 ALL: Final[dict[str, dict[str, Any]]] = compose.read({})["services"]
 # Whoever is told a secret of Compose's environment. The operator's programs do what edge and billing do, by hand.
 BY_HAND: Final = {"operator", "seed"}
@@ -20,14 +23,27 @@ MAY_KNOW: Final[dict[str, set[str]]] = {
     "TOKENOUTPUT_EDGE_DATABASE_PASSWORD": {"edge", "migrate", *BY_HAND},
     "TOKENOUTPUT_BILLING_DATABASE_PASSWORD": {"billing", "migrate", *BY_HAND},
     "TOKENOUTPUT_CATALOG_DATABASE_PASSWORD": {"catalog", "shelf", "migrate", *BY_HAND},
-    "TOKENOUTPUT_REDIS_PASSWORD": {"redis", "edge", "router", "billing", *BY_HAND},
-    "TOKENOUTPUT_AMQP_PASSWORD": {"rabbitmq", "router", "billing", *BY_HAND},
+    "TOKENOUTPUT_REDIS_PASSWORD": {"redis"},
+    "TOKENOUTPUT_EDGE_REDIS_PASSWORD": {"redis", "edge", *BY_HAND},
+    "TOKENOUTPUT_ROUTER_REDIS_PASSWORD": {"redis", "router"},
+    "TOKENOUTPUT_BILLING_REDIS_PASSWORD": {"redis", "billing", *BY_HAND},
+    "TOKENOUTPUT_AMQP_PASSWORD": {"rabbitmq"},
+    "TOKENOUTPUT_ROUTER_AMQP_PASSWORD": {"rabbitmq", "router"},
+    "TOKENOUTPUT_BILLING_AMQP_PASSWORD": {"rabbitmq", "billing", *BY_HAND},
     "TOKENOUTPUT_CREDENTIAL_KEYS": {"catalog", "router", "operator"},
     "TOKENOUTPUT_OPERATOR_TOKEN": {"catalog", "router"},
+    "TOKENOUTPUT_BILLING_PRODUCER_KEYS": {"billing", "operator"},
     "DEEPSEEK_API_KEY": {"router"},
     "DASHSCOPE_API_KEY": {"router"},
     "ZHIPU_API_KEY": {"router"},
     "ANTHROPIC_API_KEY": {"router"},
+}
+
+STORES_OF: Final[dict[str, set[str]]] = {
+    "edge": {"postgres", "redis"},
+    "router": {"redis", "rabbitmq"},
+    "billing": {"postgres", "redis", "rabbitmq"},
+    "catalog": {"postgres"},
 }
 
 
@@ -74,9 +90,40 @@ def test_every_program_accepts_the_example_once_its_secrets_are_filled_in(
     assert {load(cls).env for cls in READERS[name]} == {"production"}
 
 
-@pytest.mark.parametrize("name", STORES)
-def test_a_store_has_the_password_that_its_clients_use(name: str) -> None:
-    own = {text for text in strings(ALL[name]) if text.startswith("dev-only-")}
-    (password,) = own
-    urls = " ".join(strings({reader: ALL[reader].get("environment", {}) for reader in READERS}))
-    assert f":{password}@{name}:" in urls
+def addresses(name: str) -> set[tuple[str, str, str]]:
+    """Store, user and password of every address that a program is given."""
+    urls = [urlsplit(text) for text in strings(ALL[name].get("environment", {}))]
+    return {(url.hostname or "", url.username or "", url.password or "") for url in urls if url.hostname in STORES}
+
+
+@pytest.mark.parametrize("name", compose.SERVICES)
+def test_a_service_knocks_at_every_store_as_itself(name: str) -> None:
+    assert {user for _, user, _ in addresses(name)} == {f"tokenoutput_{name}"}
+    assert {store for store, _, _ in addresses(name)} == STORES_OF[name]
+
+
+def test_the_administrators_of_the_stores_are_told_to_nobody_but_the_job_that_makes_tables() -> None:
+    admins = {(store, user) for name in READERS for store, user, _ in addresses(name) if not user.startswith(ROLE)}
+    assert admins == {("postgres", "tokenoutput")}
+    assert {name for name in READERS if any(user == "tokenoutput" for _, user, _ in addresses(name))} == {"migrate"}
+
+
+@pytest.mark.parametrize("store", ["redis", "rabbitmq"])
+def test_a_store_has_the_passwords_that_its_clients_use(store: str) -> None:
+    """Each under the name that the list of users has for it."""
+    listed = users.filled(getattr(users, store.upper()), ALL[store]["environment"])
+    used = {(user, password) for name in READERS for where, user, password in addresses(name) if where == store}
+    assert used
+    for user, password in used:
+        (line,) = [line for line in listed.splitlines() if user in line and password in line]
+        assert line.index(user) < line.index(password)
+
+
+def test_postgres_has_the_password_that_its_owner_uses() -> None:
+    used = {password for store, user, password in addresses("migrate") if (store, user) == ("postgres", "tokenoutput")}
+    assert used == {ALL["postgres"]["environment"]["POSTGRES_PASSWORD"]}
+
+
+def test_no_two_users_share_a_password() -> None:
+    known = {(store, user, password) for name in READERS for store, user, password in addresses(name)}
+    assert len({password for _, _, password in known}) == len({(store, user) for store, user, _ in known}) == len(known)

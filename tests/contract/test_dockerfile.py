@@ -61,6 +61,14 @@ def test_only_what_the_lock_pins_is_installed_and_its_hashes_are_checked() -> No
     assert "requirements-dev" not in TEXT
 
 
+def test_it_runs_optimised_and_is_compiled_for_that() -> None:
+    settings = [rest for word, rest in ALL if word == "ENV"]
+    assert [bool(re.search(r"(^|\s)PYTHONOPTIMIZE=1(\s|$)", each)) for each in settings] == [True, True]
+    assert re.search(r"(^|\s)PYTHONOPTIMIZE=1(\s|$)", shipped("ENV"))
+    (compiled,) = [rest for word, rest in ALL if word == "RUN" and "compileall" in rest]
+    assert re.search(r"compileall .*-o 1 .*/app$", compiled)
+
+
 def test_pips_configuration_is_a_secret_and_never_a_part_of_the_image() -> None:
     assert "--mount=type=secret,id=pip_conf" in TEXT
     assert not [rest for word, rest in ALL if word in ("COPY", "ARG", "ENV") and "pip" in rest.lower()]

@@ -1,5 +1,6 @@
 """usage.v1: what was ever published can be read for ever, and what is published fits its bounds."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from libs.contracts import usage
 from libs.contracts.dispatch import Hold
 from libs.contracts.usage import Attempt, Envelope, UsageEvent
 from libs.pricing import Usage, cost, version_of
-from services.billing.verdict import judge
+from services.billing.verdict import Judge, Refused, honest
 from tests.fixtures.samples import HOLD_SECRET, NOW_MS, USAGE, event, price
 from tests.fixtures.strategies import json_values, quick, thorough
 
@@ -24,19 +25,36 @@ ENVELOPES = sorted(FOLDER.glob("envelope_*.json"))
 FIRST = UUID("019e7044-8800-7000-8000-000000000001")
 
 
-def test_the_golden_files_are_there() -> None:
-    assert len(EVENTS) >= 5
-    assert len(ENVELOPES) >= 1
+PRODUCER_KEY = b"a-key-of-the-images-service"
+WRITTEN = {
+    "envelope_first_release.json": "58d71eab5cf3289b",
+    "envelope_of_a_producer.json": "a23c5b4387798a60",
+    "envelope_with_future_fields.json": "eaea6662fefea8d3",
+    "event_estimated.json": "a96e58fbe0c692ab",
+    "event_hold_with_its_time.json": "7af7b329364c8508",
+    "event_over_its_hold.json": "902d64e5c47e9abe",
+    "event_tier_and_window.json": "054f68985c463a71",
+    "event_usage_full.json": "4c6972dbdd59e600",
+    "event_void_minimal.json": "4c39297199bcf5cf",
+    "event_with_future_fields.json": "111dbd9b40e0d3a2",
+}
+
+
+def test_the_golden_files_are_there_as_they_were_written() -> None:
+    """New ones are added; those that are here never change, because what was published does not."""
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in FOLDER.glob("*.json")}
+    assert found == WRITTEN
 
 
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
 def test_an_event_that_was_once_published_is_read_and_charged_for_ever(path: Path) -> None:
     raw = path.read_bytes()
     found = usage.decode_event(raw)
-    sold = usage.decode_envelope(ENVELOPES[0].read_bytes()).prices[found.price_id]
+    first = usage.decode_envelope((FOLDER / "envelope_first_release.json").read_bytes())
+    sold = first.prices[found.price_id]
     assert version_of(sold) == found.price_id
     assert found.cost == cost(sold, found.usage, found.started_at) == json.loads(raw)["cost"]
-    assert judge(raw, {found.price_id: sold}, HOLD_SECRET, NOW_MS).event == found
+    assert Judge(HOLD_SECRET, {}).judge(raw, first, honest(first.prices), NOW_MS).event == found
 
 
 def test_the_first_event_says_what_it_said_when_it_was_written() -> None:
@@ -64,6 +82,65 @@ def test_the_first_event_says_what_it_said_when_it_was_written() -> None:
         client_gone=True,
         attempts=(Attempt("deepseek-chat@deepseek", 200, "complete", 895),),
     )
+
+
+def test_a_hold_says_when_it_was_made_and_its_signature_covers_that() -> None:
+    raw = (FOLDER / "event_hold_with_its_time.json").read_bytes()
+    found = usage.decode_event(raw)
+    assert found.hold == Hold(cash=9_000_000, plan=1_000_000, epoch=4, shard="r0", authorized_at=NOW_MS - 3)
+    first = usage.decode_envelope((FOLDER / "envelope_first_release.json").read_bytes())
+    other = raw.replace(str(NOW_MS - 3).encode(), str(NOW_MS - 4).encode())
+    with pytest.raises(Refused, match="bad signature"):
+        Judge(HOLD_SECRET, {}).judge(other, first, honest(first.prices), NOW_MS)
+
+
+def test_a_producer_s_message_is_accepted_for_ever() -> None:
+    judge = Judge(HOLD_SECRET, {"images": (PRODUCER_KEY,)})
+    found = judge.open((FOLDER / "envelope_of_a_producer.json").read_bytes())
+    [raw] = found.events
+    accepted = judge.judge(bytes(raw), found, honest(found.prices), NOW_MS)
+    assert (accepted.producer, accepted.event.cost) == ("images", 614_000)
+    assert found.mac == usage.mac_of(found, PRODUCER_KEY)
+
+
+SEALED = usage.seal_envelope(
+    Envelope("usage.v1", "images", NOW_MS, {version_of(price()): price()}, [msgspec.Raw(usage.encode_event(event()))]),
+    PRODUCER_KEY,
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"producer": "audio"},
+        {"sent_at": NOW_MS + 1},
+        {"prices": {}},
+        {"prices": {"pr_other": price()}},
+        {"events": []},
+        {"events": SEALED.events * 2},
+        {"events": [msgspec.Raw(usage.encode_event(event(reason="cut")))]},
+        {"schema": "usage.v2"},
+    ],
+)
+def test_the_seal_covers_everything_but_itself(changes: dict[str, Any]) -> None:
+    assert usage.mac_of(SEALED, PRODUCER_KEY) == SEALED.mac
+    assert usage.mac_of(msgspec.structs.replace(SEALED, mac="x"), PRODUCER_KEY) == SEALED.mac
+    assert usage.mac_of(msgspec.structs.replace(SEALED, **changes), PRODUCER_KEY) != SEALED.mac
+    assert usage.mac_of(SEALED, b"another-key-of-16-chars") != SEALED.mac
+
+
+@given(json_values())
+@quick
+def test_a_seal_survives_the_way_whatever_is_sealed(value: Any) -> None:
+    raws = [msgspec.Raw(json.dumps(value).encode()), msgspec.Raw(json.dumps({"a": value}, indent=2).encode())]
+    sealed = usage.seal_envelope(Envelope("usage.v1", "images", 1, {}, raws), PRODUCER_KEY)
+    found = usage.decode_envelope(usage.encode_envelope(sealed))
+    assert found.mac == usage.mac_of(found, PRODUCER_KEY)
+
+
+def test_a_router_s_message_has_no_seal_in_it() -> None:
+    sent = msgspec.structs.replace(SEALED, mac="", producer="router-0")
+    assert b"mac" not in usage.encode_envelope(sent)
 
 
 def test_fields_that_came_later_may_be_missing() -> None:

@@ -109,16 +109,17 @@ class Composed:
     def _store(self, host: str, user: str) -> str:
         urls: dict[str, list[str]] = {
             "postgres": [getattr(self._stores, f"{role}_url") for role in ROLES],
-            "redis": [self._stores.redis_url],
-            "rabbitmq": [self._stores.amqp_url],
+            "redis": [getattr(self._stores, f"{role}_redis_url") for role in ("edge", "router", "billing")],
+            "rabbitmq": [getattr(self._stores, f"{role}_amqp_url") for role in ("router", "billing")],
         }
-        return next(url for url in urls[host] if (urlsplit(url).username or "") == user)
+        return next(url for url in urls[host] if urlsplit(url).username == user)
 
 
 def passwords(stores: Stores) -> dict[str, str]:
     """The private servers' passwords, as an operator's .env would have them."""
     urls = {f"{role.upper()}_DATABASE": getattr(stores, f"{role}_url") for role in ROLES}
-    urls |= {"REDIS": stores.redis_url, "AMQP": stores.amqp_url}
+    urls |= {f"{role.upper()}_REDIS": getattr(stores, f"{role}_redis_url") for role in ("edge", "router", "billing")}
+    urls |= {f"{role.upper()}_AMQP": getattr(stores, f"{role}_amqp_url") for role in ("router", "billing")}
     return {f"TOKENOUTPUT_{name}_PASSWORD": urlsplit(url).password or "" for name, url in urls.items()}
 
 

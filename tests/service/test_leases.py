@@ -1,43 +1,17 @@
 """Leased credit between a real PostgreSQL and a real Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from uuid import UUID
 
 import pytest
 
 from libs import pricing
-from libs.contracts.account import LeaseAnswer, LeaseRequest, lease_keys
-from libs.runtime import redis
-from libs.runtime.holds import Ended, Holds
+from libs.contracts.account import LeaseAnswer, LeaseRequest
+from libs.contracts.dispatch import Hold
 from services.billing.leases import Leases
 from services.billing.store import accounts
 from services.billing.store import leases as store
-from services.edge.admission import HOLD_SCRIPT
 from tests.fixtures.books import CREDIT, SHARD, Books
-from tests.fixtures.stores import Stores
-
-CHUNK = pricing.NANO // 4
-
-
-@pytest.fixture
-async def client(stores: Stores) -> AsyncIterator[redis.Client]:
-    async with redis.client(stores.redis_url, seconds=2, retries=0) as opened:
-        await opened.flushdb()
-        yield opened
-
-
-@pytest.fixture
-def leases(books: Books, client: redis.Client) -> Leases:
-    return Leases(books.pool, client, SHARD, CHUNK)
-
-
-async def hold(client: redis.Client, org: int, number: int, need: int) -> list[str]:
-    keys = lease_keys(org)
-    answer: list[str] = await client.register_script(HOLD_SCRIPT)(
-        keys=[keys.lease, keys.holds], args=[UUID(int=number).hex, need]
-    )
-    return answer
+from tests.fixtures.lending import CHUNK, MOST, Lender, end, hold, limits, lose, state
 
 
 async def test_a_lease_is_a_chunk_or_what_is_needed_or_what_there_is(books: Books, leases: Leases) -> None:
@@ -56,45 +30,21 @@ async def test_what_an_org_does_not_have_is_not_leased(books: Books, leases: Lea
     assert (await books.posted(org)).leased == 0
 
 
-async def test_holds_live_inside_the_lease_and_never_beyond_it(
-    books: Books, leases: Leases, client: redis.Client
-) -> None:
+async def test_holds_live_inside_the_lease_and_never_beyond_it(books: Books, leases: Leases, lender: Lender) -> None:
     org = await books.org(credit=1000, leased=0)
-    assert await hold(client, org, 0, 100) == ["COLD"]
+    assert await hold(lender, org, 0, 100) == "cold"
     await leases.extend(LeaseRequest(org, SHARD, 100))
-    answers = await asyncio.gather(*(hold(client, org, n, 300) for n in range(1, 9)))
-    assert sorted(answer[0] for answer in answers) == ["NEED"] * 5 + ["OK"] * 3
+    answers = await asyncio.gather(*(hold(lender, org, n, 300) for n in range(1, 9)))
+    assert [answer for answer in answers if not isinstance(answer, Hold)] == ["need"] * 5
     assert await leases.held(org) == (900, 0)
 
 
-async def test_the_same_request_is_held_once(books: Books, leases: Leases, client: redis.Client) -> None:
-    org = await books.org(credit=1000, leased=0)
-    await leases.extend(LeaseRequest(org, SHARD, 100))
-    assert (await hold(client, org, 1, 100))[0] == "OK"
-    assert await hold(client, org, 1, 100) == ["DUP", "100", "1"]
-    assert await leases.held(org) == (100, 0)
-
-
-async def test_settling_counts_what_was_spent_once_and_never_more_than_was_held(
-    books: Books, leases: Leases, client: redis.Client
-) -> None:
-    org = await books.org(credit=1000, leased=0)
-    await leases.extend(LeaseRequest(org, SHARD, 100))
-    await hold(client, org, 1, 100)
-    await hold(client, org, 2, 100)
-    holds = Holds(client)
-    assert await holds.end(Ended(org, UUID(int=1), 40)) is True
-    assert await holds.end(Ended(org, UUID(int=1), 40)) is False
-    assert await holds.end(Ended(org, UUID(int=2), 5000)) is True
-    assert await leases.held(org) == (0, 140)
-
-
 async def test_a_lost_redis_puts_its_lease_in_doubt_and_never_makes_the_same_again(
-    books: Books, leases: Leases, client: redis.Client
+    books: Books, leases: Leases, lender: Lender
 ) -> None:
     org = await books.org(credit=1000, leased=0)
     await leases.extend(LeaseRequest(org, SHARD, 600))
-    await client.flushdb()
+    await lose(lender)
     answer = await leases.extend(LeaseRequest(org, SHARD, 100))
     assert answer == LeaseAnswer("recovering", 0), "all of it was leased, so all of it is in doubt"
     there = await books.posted(org)
@@ -114,24 +64,14 @@ async def test_parallel_calls_lease_no_more_than_there_is(books: Books, leases: 
     assert await books.value("SELECT count(*) FROM lease WHERE org_id = $1 AND state = 'open'", org) == 1
 
 
-async def test_a_grant_that_redis_never_saw_is_given_again(books: Books, leases: Leases, client: redis.Client) -> None:
+async def test_a_grant_that_redis_never_saw_is_given_again(books: Books, leases: Leases, lender: Lender) -> None:
     org = await books.org(leased=0)
     await leases.extend(LeaseRequest(org, SHARD, 100))
     async with books.pool.acquire() as connection, connection.transaction():
         await store.grant(connection, org, 1, CHUNK)
         await accounts.change_leased(connection, org, CHUNK)
     assert (await leases.extend(LeaseRequest(org, SHARD, CHUNK + 1))).available == 2 * CHUNK
-    assert await client.hget(lease_keys(org).lease, "lim") == str(2 * CHUNK)
-
-
-async def test_a_late_create_changes_nothing(books: Books, leases: Leases, client: redis.Client) -> None:
-    org = await books.org(leased=0)
-    keys = lease_keys(org)
-    seen = await leases._look(keys=[keys.lease, keys.ticket], args=["mine"])
-    await leases.extend(LeaseRequest(org, SHARD, 100))
-    late = await leases._create(keys=[keys.lease, keys.holds, keys.ticket], args=["mine", seen[1], 9, 10**12])
-    assert late == "STALE"
-    assert await client.hget(keys.lease, "e") == "1"
+    assert await limits(lender, org) == [2 * CHUNK, 0]
 
 
 @pytest.mark.parametrize("fails", ["before it is sent", "stale"])
@@ -154,12 +94,14 @@ async def test_a_lease_that_never_came_to_redis_is_taken_back(
     assert await books.difference() is None
 
 
-async def test_posting_and_opening_leases_do_not_lock_each_other_out(books: Books, leases: Leases) -> None:
+async def test_posting_and_opening_leases_do_not_lock_each_other_out(
+    books: Books, leases: Leases, lender: Lender
+) -> None:
     org = await books.org()
 
     async def open_again() -> None:
         for _ in range(10):
-            await leases._client.flushdb()
+            await lose(lender)
             await leases.extend(LeaseRequest(org, SHARD, 1))
 
     async def post() -> None:
@@ -168,3 +110,41 @@ async def test_posting_and_opening_leases_do_not_lock_each_other_out(books: Book
 
     await asyncio.gather(open_again(), post())
     assert await books.difference() is None
+
+
+async def test_plan_credit_is_leased_and_spent_before_cash(books: Books, leases: Leases, lender: Lender) -> None:
+    org = await books.org(credit=1000, leased=0)
+    async with books.pool.acquire() as connection, connection.transaction():
+        await accounts.credit_org(connection, org, 400, f"promo:{org}", "test", "cust_plan")
+    assert await leases.extend(LeaseRequest(org, SHARD, 300)) == LeaseAnswer("ready", 1400)
+    assert await state(books, org) == ("open", 1000, 400)
+    got = await hold(lender, org, 1, 500)
+    assert isinstance(got, Hold)
+    assert (got.plan, got.cash) == (400, 100)
+    there = await books.posted(org)
+    assert (there.plan.leased, there.cash.leased) == (400, 1000)
+    assert await leases.extend(LeaseRequest(org, SHARD, 901)) == LeaseAnswer("insufficient", 900)
+
+
+async def test_credit_that_comes_later_goes_into_the_same_lease(books: Books, leases: Leases, lender: Lender) -> None:
+    org = await books.org(credit=1000, leased=0)
+    await leases.extend(LeaseRequest(org, SHARD, 1000))
+    async with books.pool.acquire() as connection, connection.transaction():
+        await accounts.credit_org(connection, org, 400, f"promo:{org}", "test", "cust_plan")
+    assert await leases.extend(LeaseRequest(org, SHARD, 1100)) == LeaseAnswer("ready", 1400)
+    assert await state(books, org) == ("open", 1000, 400)
+    assert await limits(lender, org) == [1000, 400]
+    assert await books.difference() is None
+
+
+async def test_a_fast_org_gets_more_at_a_time(books: Books, leases: Leases, lender: Lender) -> None:
+    org = await books.org(credit=1000 * CHUNK, leased=0)
+    await leases.extend(LeaseRequest(org, SHARD, 1))
+    for number in range(1, 5):
+        await leases.extend(LeaseRequest(org, SHARD, CHUNK))
+        assert isinstance(await hold(lender, org, number, CHUNK), Hold)
+        await end(lender, org, number, CHUNK)
+    assert (await leases.extend(LeaseRequest(org, SHARD, CHUNK))).available > CHUNK
+    _, granted, _ = await state(books, org)
+    assert isinstance(granted, int)
+    assert 5 * CHUNK < granted <= 4 * CHUNK + MOST + 3 * CHUNK

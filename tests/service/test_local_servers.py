@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import stat
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import stamina
 from aio_pika.exceptions import AMQPError
 from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError
 
 from deploy.local import ports, postgres, processes, servers
 from deploy.local.errors import StackError
@@ -107,6 +109,28 @@ async def test_a_start_of_what_runs_changes_nothing(own_stack: OwnStack) -> None
     assert [processes.running(part.record) for part in servers.servers(own_stack.stack)] == before
 
 
+@pytest.mark.parametrize(
+    ("name", "file"), [("redis", "users.acl"), ("redis", "redis.conf"), ("rabbitmq", "users.json")]
+)
+async def test_a_server_that_runs_from_something_older_is_started_again_and_keeps_its_data(
+    written: OwnStack, name: Name, file: str
+) -> None:
+    """As after an update of the checkout, when the services have users that the running servers do not know."""
+    parts = {part.name: part for part in servers.servers(written.stack)}
+    before = {part.name: processes.running(part.record) for part in parts.values()}
+    path = written.stack.run_dir / name / file
+    now = path.read_text()
+    path.write_text("from an older version")
+    assert not parts[name].current
+    await asyncio.to_thread(servers.start, written.stack, list(parts.values()), Progress(quiet=True))
+    after = {part.name: processes.running(part.record) for part in parts.values()}
+    assert {each for each in before if before[each] != after[each]} == {name}
+    assert None not in after.values()
+    assert path.read_text() == now
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert await read(written) == ["42"] * 3
+
+
 async def test_the_servers_listen_on_this_machine_only(own_stack: OwnStack) -> None:
     base = own_stack.stack.ports.base
     local = {"0100007F", "00000000000000000000000001000000"}
@@ -128,6 +152,12 @@ async def test_nobody_gets_in_without_the_password(own_stack: OwnStack) -> None:
         await asyncpg.connect(wrong)
     with pytest.raises(AMQPError):
         await aio_pika.connect(own_stack.stores.amqp_url.replace(own_stack.stack.secrets.amqp, "guess"))
+    for url in (own_stack.stores.redis_url, own_stack.stores.edge_redis_url):
+        async with Redis.from_url(url) as redis:
+            assert await redis.execute_command("ECHO", "in") == b"in"  # type: ignore[no-untyped-call] # as the library has it
+    async with Redis.from_url(own_stack.stores.redis_url.replace(own_stack.stack.secrets.redis, "guess")) as redis:
+        with pytest.raises(AuthenticationError):
+            await redis.get(QUEUE)
 
 
 async def test_a_running_stack_does_not_move_to_other_ports(own_stack: OwnStack, free_base: int) -> None:
@@ -144,6 +174,7 @@ def run_up(folder: Path, base: int) -> processes.Finished:
 @pytest.mark.parametrize("offset", [0, 1, 2, 3, 4])
 def test_a_taken_port_is_one_sentence(tmp_path: Path, free_base: int, offset: int) -> None:
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # whoever was here before may have just gone
         other.bind((HOST, free_base + offset))
         other.listen()
         done = run_up(tmp_path / "run", free_base)

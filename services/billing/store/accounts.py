@@ -1,39 +1,51 @@
-"""Accounts and their balances. The caller opens the transaction."""
+"""Accounts and their balances. The caller opens the transaction. Balances are locked in order of their account's id,
+always and everywhere, so that nobody waits in a circle."""
 
 from collections.abc import Sequence
-
-import msgspec
+from typing import Final, Literal
 
 from libs.runtime.postgres import Connection
+from services.billing.ledger import Wallet
+from services.billing.portion import Bucket, Posted
+
+Kind = Literal["cust_cash", "cust_plan"]
+
+CASH: Final[Kind] = "cust_cash"
+PLAN: Final[Kind] = "cust_plan"
+KINDS: Final = (CASH, PLAN)
 
 
 class KeyUsed(ValueError):
     """An idempotency key that already moved something else."""
 
 
-class Posted(msgspec.Struct, frozen=True):
-    """An org's cash in nano-USD: what the ledger says, and how much of it is leased to Redis, part of that in doubt."""
-
-    posted: int
-    leased: int
-    in_doubt: int
-    frozen: bool
+async def wallets(connection: Connection, orgs: Sequence[int]) -> dict[int, Wallet]:
+    """The accounts of each org that has any."""
+    rows = await connection.fetch(
+        """
+        SELECT org_id, max(account_id) FILTER (WHERE kind = 'cust_cash') AS cash,
+            max(account_id) FILTER (WHERE kind = 'cust_plan') AS plan
+        FROM account WHERE org_id = ANY($1) GROUP BY org_id
+        """,
+        orgs,
+    )
+    return {row["org_id"]: Wallet(cash=row["cash"], plan=row["plan"]) for row in rows}
 
 
 async def cash_accounts(connection: Connection, orgs: Sequence[int]) -> dict[int, int]:
-    rows = await connection.fetch(
-        "SELECT org_id, account_id FROM account WHERE kind = 'cust_cash' AND org_id = ANY($1)", orgs
-    )
-    return {row["org_id"]: row["account_id"] for row in rows}
+    found = await wallets(connection, orgs)
+    return {org: wallet.cash for org, wallet in found.items() if wallet.cash is not None}
 
 
 async def house_account(connection: Connection, kind: str, shard: int = 0) -> int:
     return int(await connection.fetchval("SELECT account_id FROM account WHERE kind = $1 AND shard = $2", kind, shard))
 
 
-async def credit_org(connection: Connection, org: int, amount: int, idem_key: str, reason: str) -> bool:
-    """Moves promotional credit to an org's cash; False when this key did just that before. Raises KeyUsed."""
-    cash = await ensure_cash_account(connection, org)
+async def credit_org(  # noqa: PLR0917 - what a transfer is made of
+    connection: Connection, org: int, amount: int, idem_key: str, reason: str, kind: Kind = "cust_cash"
+) -> bool:
+    """Credits an org at the house's expense; False when this key did just that before. Raises KeyUsed."""
+    credited = await ensure_account(connection, org, kind)
     promo = await house_account(connection, "promo_expense")
     tag = await connection.execute(
         """
@@ -42,13 +54,13 @@ async def credit_org(connection: Connection, org: int, amount: int, idem_key: st
         """,
         idem_key,
         promo,
-        cash,
+        credited,
         amount,
         reason,
     )
     if tag == "INSERT 0 0":
         known = await connection.fetchrow("SELECT credit_id, amount FROM transfer WHERE idem_key = $1", idem_key)
-        if known is None or (known["credit_id"], known["amount"]) != (cash, amount):
+        if known is None or (known["credit_id"], known["amount"]) != (credited, amount):
             raise KeyUsed("it stands for another org or another amount")
         return False
     await connection.execute(
@@ -59,44 +71,66 @@ async def credit_org(connection: Connection, org: int, amount: int, idem_key: st
             ORDER BY account_id FOR NO KEY UPDATE)
         """,
         promo,
-        cash,
+        credited,
         amount,
     )
     return True
 
 
-async def ensure_cash_account(connection: Connection, org: int) -> int:
-    await connection.execute("INSERT INTO account (kind, org_id) VALUES ('cust_cash', $1) ON CONFLICT DO NOTHING", org)
+async def ensure_account(connection: Connection, org: int, kind: Kind) -> int:
+    """A new account of an org that is frozen is frozen too."""
+    await connection.execute("INSERT INTO account (kind, org_id) VALUES ($1, $2) ON CONFLICT DO NOTHING", kind, org)
     account = int(
-        await connection.fetchval("SELECT account_id FROM account WHERE kind = 'cust_cash' AND org_id = $1", org)
+        await connection.fetchval("SELECT account_id FROM account WHERE kind = $1 AND org_id = $2", kind, org)
     )
-    await connection.execute("INSERT INTO balance (account_id) VALUES ($1) ON CONFLICT DO NOTHING", account)
+    await connection.execute(
+        """
+        INSERT INTO balance (account_id, frozen, frozen_for)
+        SELECT $1, coalesce(bool_or(b.frozen), FALSE), max(b.frozen_for)
+        FROM balance b JOIN account a USING (account_id) WHERE a.org_id = $2 ON CONFLICT DO NOTHING
+        """,
+        account,
+        org,
+    )
     return account
 
 
 async def posted(connection: Connection, org: int, *, lock: bool = False) -> Posted:
-    """The org's cash; zero for an org that never had any. ``lock`` keeps others from moving it in this transaction."""
-    row = await connection.fetchrow(
+    """The org's credit; nothing for an org that never had any. ``lock`` keeps others from moving it in this
+    transaction."""
+    rows = await connection.fetch(
         f"""
-        SELECT b.credits - b.debits, b.leased,
-            (SELECT coalesce(sum(granted - consumed), 0)::bigint FROM lease WHERE org_id = $1 AND state = 'doubt'),
-            b.frozen
+        SELECT a.kind, b.credits - b.debits AS posted, b.leased, b.frozen,
+            (SELECT coalesce(sum(CASE a.kind WHEN 'cust_plan' THEN plan_granted - plan_consumed
+                    ELSE granted - consumed END), 0)::bigint
+                FROM lease WHERE org_id = $1 AND state = 'doubt') AS in_doubt
         FROM balance b JOIN account a USING (account_id)
-        WHERE a.kind = 'cust_cash' AND a.org_id = $1 {"FOR NO KEY UPDATE OF b" if lock else ""}
+        WHERE a.kind = ANY($2) AND a.org_id = $1
+        ORDER BY a.account_id {"FOR NO KEY UPDATE OF b" if lock else ""}
         """,  # noqa: S608 - one of two constants
         org,
+        KINDS,
     )
-    return Posted(*row) if row else Posted(0, 0, 0, False)  # noqa: FBT003 - a column of the row
+    found = {row["kind"]: Bucket(row["posted"], row["leased"], row["in_doubt"]) for row in rows}
+    return Posted(
+        cash=found.get("cust_cash", Bucket()),
+        plan=found.get("cust_plan", Bucket()),
+        frozen=any(row["frozen"] for row in rows),
+    )
 
 
-async def change_leased(connection: Connection, org: int, amount: int) -> None:
+async def change_leased(connection: Connection, org: int, cash: int, plan: int = 0) -> None:
+    """By how much more is leased. The balances are locked."""
     await connection.execute(
         """
-        UPDATE balance SET leased = leased + $2
-        WHERE account_id = (SELECT account_id FROM account WHERE kind = 'cust_cash' AND org_id = $1)
+        UPDATE balance b SET leased = b.leased + CASE a.kind WHEN 'cust_plan' THEN $3::bigint ELSE $2::bigint END
+        FROM account a WHERE a.account_id = b.account_id AND a.org_id = $1 AND a.kind = ANY($4)
+            AND CASE a.kind WHEN 'cust_plan' THEN $3::bigint ELSE $2::bigint END <> 0
         """,
         org,
-        amount,
+        cash,
+        plan,
+        KINDS,
     )
 
 
@@ -104,6 +138,23 @@ async def consumed_of_open_lease(connection: Connection, org: int) -> int:
     """What the ledger has taken out of the open leases."""
     return int(
         await connection.fetchval(
-            "SELECT coalesce(sum(consumed), 0)::bigint FROM lease WHERE org_id = $1 AND state = 'open'", org
+            """
+            SELECT coalesce(sum(consumed + plan_consumed), 0)::bigint FROM lease
+            WHERE org_id = $1 AND state = 'open'
+            """,
+            org,
         )
+    )
+
+
+async def freeze(connection: Connection, org: int, reason: str | None) -> None:
+    """Keeps an org from spending, for a reason; None lets it spend again."""
+    await posted(connection, org, lock=True)
+    await connection.execute(
+        """
+        UPDATE balance b SET frozen = $2::text IS NOT NULL, frozen_for = $2
+        FROM account a WHERE a.account_id = b.account_id AND a.org_id = $1
+        """,
+        org,
+        reason,
     )

@@ -1,7 +1,7 @@
 """Charges and what a batch of them changes. The caller opens the transaction."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -11,9 +11,36 @@ from libs.contracts.account import Spend
 from libs.contracts.usage import UsageEvent
 from libs.pricing import Price
 from libs.runtime.postgres import Connection
-from services.billing.ledger import Postings, Split
+from services.billing.ledger import Postings, Split, Transfer
 
 BadData: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.RaiseError)
+
+Leased = tuple[int, int]
+"""An org and the epoch of one of its leases."""
+
+
+class Known(NamedTuple):
+    """A charge that was booked before: what its event said, and what the customer paid."""
+
+    digest: bytes
+    paid: int
+
+
+class Odd(NamedTuple):
+    """Something that somebody has to look at."""
+
+    kind: str
+    request_id: UUID
+    detail: Mapping[str, object]
+
+
+class LeasesGone(Exception):
+    """These leases take no charges: they are closed, or were never made."""
+
+    def __init__(self, leases: set[Leased]) -> None:
+        super().__init__(f"{len(leases)} leases take no charges")
+        self.leases = leases
+
 
 CHARGE_COLUMNS: Final = {
     "request_id": "uuid",
@@ -48,11 +75,14 @@ CHARGE_COLUMNS: Final = {
     "attempts": "jsonb",
     "batch_id": "bigint",
     "ev_hash": "bytea",
+    "producer": "text",
 }
 _names = ", ".join(CHARGE_COLUMNS)
-_arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(CHARGE_COLUMNS.values(), 1))
+_typed = ", ".join(f"{name} {kind}" for name, kind in CHARGE_COLUMNS.items())
+INCOMING: Final = "incoming"  # a table of one connection's own
+MAKE_INCOMING: Final = f"CREATE TEMPORARY TABLE IF NOT EXISTS {INCOMING} ({_typed}) ON COMMIT DELETE ROWS"
 INSERT_CHARGES: Final = f"""
-INSERT INTO charge ({_names}) SELECT {_names} FROM unnest({_arrays}) AS new ({_names})
+INSERT INTO charge ({_names}) SELECT {_names} FROM {INCOMING}
 ORDER BY request_id ON CONFLICT (request_id) DO NOTHING RETURNING request_id
 """  # noqa: S608 - built from the constants above
 
@@ -61,15 +91,30 @@ async def next_batch(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT nextval('batch_id')"))
 
 
+async def lease_states(connection: Connection, leases: Collection[Leased]) -> dict[Leased, str]:
+    """The states of those that were ever made."""
+    rows = await connection.fetch(
+        """
+        SELECT l.org_id, l.epoch, l.state FROM lease l
+        JOIN unnest($1::bigint[], $2::int[]) AS wanted (org_id, epoch) USING (org_id, epoch)
+        """,
+        [org for org, _ in leases],
+        [epoch for _, epoch in leases],
+    )
+    return {(row["org_id"], row["epoch"]): row["state"] for row in rows}
+
+
 async def keep_prices(connection: Connection, prices: Mapping[str, Price]) -> None:
     """Writes price versions that were not seen before; one that was never changes."""
+    if not prices:
+        return
     await connection.executemany(
         "INSERT INTO price_version (price_id, content) VALUES ($1, $2) ON CONFLICT (price_id) DO NOTHING",
         [(price_id, msgspec.json.encode(price).decode()) for price_id, price in sorted(prices.items())],
     )
 
 
-def charge_row(event: UsageEvent, split: Split, batch: int, digest: bytes) -> tuple[Any, ...]:
+def charge_row(event: UsageEvent, split: Split, batch: int, digest: bytes, producer: str) -> tuple[Any, ...]:
     """The event as a row, in the order of CHARGE_COLUMNS."""
     used = event.usage
     return (
@@ -105,36 +150,48 @@ def charge_row(event: UsageEvent, split: Split, batch: int, digest: bytes) -> tu
         msgspec.json.encode(event.attempts).decode(),
         batch,
         digest,
+        producer,
     )
 
 
 async def insert_charges(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
-    """The ids that were new."""
-    columns = list(zip(*rows, strict=True))
-    return {row["request_id"] for row in await connection.fetch(INSERT_CHARGES, *columns)}
+    """The ids that were new. Rows are copied to a table beside first: encoded as arrays, they cost twice as much."""
+    await connection.execute(MAKE_INCOMING)
+    await connection.copy_records_to_table(INCOMING, records=rows, columns=list(CHARGE_COLUMNS))
+    return {row[0] for row in await connection.fetch(INSERT_CHARGES)}
 
 
-async def hashes(connection: Connection, request_ids: Sequence[UUID]) -> dict[UUID, bytes]:
-    rows = await connection.fetch("SELECT request_id, ev_hash FROM charge WHERE request_id = ANY($1)", request_ids)
-    return {row["request_id"]: row["ev_hash"] for row in rows}
+async def known(connection: Connection, request_ids: Sequence[UUID]) -> dict[UUID, Known]:
+    if not request_ids:
+        return {}
+    rows = await connection.fetch(
+        "SELECT request_id, ev_hash, cash + plan FROM charge WHERE request_id = ANY($1)", request_ids
+    )
+    return {request_id: Known(digest, paid) for request_id, digest, paid in rows}
 
 
-async def note_anomaly(connection: Connection, kind: str, request_id: UUID, detail: Mapping[str, object]) -> None:
+async def note_anomalies(connection: Connection, found: Sequence[Odd]) -> None:
+    if not found:
+        return
     await connection.execute(
-        "INSERT INTO anomaly (kind, request_id, detail) VALUES ($1, $2, $3)",
-        kind,
-        request_id,
-        msgspec.json.encode(detail).decode(),
+        "INSERT INTO anomaly (kind, request_id, detail) SELECT * FROM unnest($1::text[], $2::uuid[], $3::jsonb[])",
+        [odd.kind for odd in found],
+        [odd.request_id for odd in found],
+        [msgspec.json.encode(odd.detail).decode() for odd in found],
     )
 
 
-async def apply(connection: Connection, postings: Postings, cash_of: Mapping[int, int]) -> None:
-    """Lines, balances and leases of one batch. Balances are locked in the order of their ids, as everywhere."""
-    debits, credits_, released = postings.debits(), postings.credits(), _released(postings, cash_of)
+async def apply(connection: Connection, postings: Postings) -> None:
+    """Lines, balances and leases of one batch. Balances are locked in the order of their ids, as everywhere. Raises
+    LeasesGone: then the transaction must not be committed."""
+    if not postings.transfers:
+        return
+    debits, credits_ = postings.debits(), postings.credits()
     touched = sorted({*debits, *credits_})
     await connection.execute(
         "SELECT 1 FROM balance WHERE account_id = ANY($1) ORDER BY account_id FOR NO KEY UPDATE", touched
     )
+    await _consume(connection, postings)  # first: what a closed lease gave back cannot go down once more
     await connection.execute(
         """
         UPDATE balance b SET debits = b.debits + d.debit, credits = b.credits + d.credit, leased = b.leased - d.released
@@ -144,35 +201,39 @@ async def apply(connection: Connection, postings: Postings, cash_of: Mapping[int
         touched,
         [debits.get(account, 0) for account in touched],
         [credits_.get(account, 0) for account in touched],
-        [released.get(account, 0) for account in touched],
+        [postings.released.get(account, 0) for account in touched],
     )
-    await _consume(connection, postings.consumed)
-    await connection.executemany(
-        "INSERT INTO transfer (idem_key, kind, debit_id, credit_id, amount) VALUES ($1, $2, $3, $4, $5)",
-        [(t.idem_key, t.kind, t.debit, t.credit, t.amount) for t in postings.transfers],
-    )
+    await _write(connection, postings.transfers)
 
 
-def _released(postings: Postings, cash_of: Mapping[int, int]) -> dict[int, int]:
-    released: dict[int, int] = {}
-    for (org, _), amount in postings.consumed.items():
-        released[cash_of[org]] = released.get(cash_of[org], 0) + amount
-    return released
-
-
-async def _consume(connection: Connection, consumed: Mapping[tuple[int, int], int]) -> None:
-    tag = await connection.execute(
+async def _consume(connection: Connection, postings: Postings) -> None:
+    rows = await connection.fetch(
         """
-        UPDATE lease l SET consumed = l.consumed + d.amount
-        FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS d (org, epoch, amount)
-        WHERE l.org_id = d.org AND l.epoch = d.epoch
+        UPDATE lease l SET consumed = l.consumed + d.cash, plan_consumed = l.plan_consumed + d.plan
+        FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[]) AS d (org, epoch, cash, plan)
+        WHERE l.org_id = d.org AND l.epoch = d.epoch AND l.state <> 'closed' RETURNING l.org_id, l.epoch
         """,
-        [org for org, _ in consumed],
-        [epoch for _, epoch in consumed],
-        list(consumed.values()),
+        [org for org, _ in postings.consumed],
+        [epoch for _, epoch in postings.consumed],
+        [taken.cash for taken in postings.consumed.values()],
+        [taken.plan for taken in postings.consumed.values()],
     )
-    if tag != f"UPDATE {len(consumed)}":
-        raise asyncpg.RaiseError("a charge names a lease that was never made")
+    if gone := set(postings.consumed) - {(org, epoch) for org, epoch in rows}:
+        raise LeasesGone(gone)
+
+
+async def _write(connection: Connection, transfers: Sequence[Transfer]) -> None:
+    await connection.execute(
+        """
+        INSERT INTO transfer (idem_key, kind, debit_id, credit_id, amount)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+        """,
+        [line.idem_key for line in transfers],
+        [line.kind for line in transfers],
+        [line.debit for line in transfers],
+        [line.credit for line in transfers],
+        [line.amount for line in transfers],
+    )
 
 
 async def spend(connection: Connection, key: int, bounds: tuple[UUID, UUID, UUID]) -> Spend:

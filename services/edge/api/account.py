@@ -6,6 +6,7 @@ from aiohttp import web
 
 from libs import ids, pricing
 from libs.contracts.account import Balance, ChargeView
+from libs.contracts.statement import MONTH, OrgStatement
 from libs.errors import InvalidRequest
 from services.edge.parts import BILLING, CALLERS
 
@@ -18,17 +19,26 @@ async def balance(request: web.Request) -> web.Response:
     return web.json_response(_balance(await request.app[BILLING].balance(caller.org)))
 
 
+@routes.get("/v1/billing/statement")
+async def statement(request: web.Request) -> web.Response:
+    caller = await request.app[CALLERS].identify(request)
+    month = request.query.get("month", "")
+    if MONTH.fullmatch(month) is None:
+        raise InvalidRequest("month must be as in 2026-10.", param="month")
+    return web.json_response(_statement(await request.app[BILLING].statement(caller.org, month)))
+
+
 @routes.get("/v1/key")
 async def key(request: web.Request) -> web.Response:
     caller = await request.app[CALLERS].identify(request)
-    spend = await request.app[BILLING].spend(caller.org, caller.key)
+    spend = await request.app[BILLING].spend(caller.org, caller.key, lifetime=caller.cap is not None)
     there = await request.app[BILLING].balance(caller.org)
     return web.json_response(
         {
             "label": caller.name,
             "hint": caller.hint,
-            "limit": None,
-            "limit_remaining": None,
+            "limit": None if caller.cap is None else pricing.usd(caller.cap),
+            "limit_remaining": None if caller.cap is None else pricing.usd(max(caller.cap - (spend.total or 0), 0)),
             "usage_daily": pricing.usd(spend.today),
             "usage_weekly": pricing.usd(spend.week),
             "usage_monthly": pricing.usd(spend.month),
@@ -52,11 +62,32 @@ def _balance(there: Balance) -> dict[str, Any]:
         "balance": there.posted / pricing.NANO,
         "balance_exact": pricing.usd(there.posted),
         "currency": "USD",
+        "plan": pricing.usd(there.plan),
         "available": pricing.usd(there.available),
         "held": pricing.usd(there.held),
         "unposted": pricing.usd(there.unposted),
         "in_doubt": pricing.usd(there.in_doubt),
         "frozen": there.frozen,
+    }
+
+
+def _statement(told: OrgStatement) -> dict[str, Any]:
+    return {
+        "month": told.month,
+        "currency": "USD",
+        "buckets": [
+            {
+                "bucket": each.bucket,
+                "closed": each.digest is not None,
+                "opening": pricing.usd(each.opening),
+                "movements": [
+                    {"kind": m.kind, "transfers": m.transfers, "amount": pricing.usd(m.amount)} for m in each.movements
+                ],
+                "closing": pricing.usd(each.closing),
+                "digest": each.digest,
+            }
+            for each in told.buckets
+        ],
     }
 
 

@@ -1,25 +1,24 @@
 """One completion, whichever protocol it came in: who, what, how much at most, and off to the router."""
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from aiohttp import web
 
 from libs.contracts import dispatch
 from libs.contracts.catalog import Model
-from libs.errors import ModelNotFound, UpstreamFailed
+from libs.errors import ModelNotFound
 from libs.protocols import Protocol
+from libs.runtime import failpoint
 from libs.runtime.app import REQUEST_ID, note
 from libs.runtime.clock import now_ms
-from libs.runtime.holds import Ended
+from libs.runtime.holds import Ended, Payer
 from services.edge import ask as asking
 from services.edge.api import body as packed
 from services.edge.ask import Ask
 from services.edge.callers import Caller
 from services.edge.head import Head, look
 from services.edge.parts import ADMISSION, CALLERS, HOLDS, RELAY, SETTINGS, SHELF
-from services.edge.relay import CallerLeft, RouterAway
-
-GOODBYE_SECONDS: Final = 60  # a router that has the request has ended its hold by then, whatever the provider does
+from services.edge.relay import RouterAway
 
 
 class _Admitted(NamedTuple):
@@ -41,15 +40,16 @@ async def complete(request: web.Request, protocol: Protocol) -> web.StreamRespon
     model = find_model(request, head.model)
     note(request, model=model.id, stream=head.stream)
     ask = asking.first(head, model, settings.default_output_tokens)
-    ask, hold = await request.app[ADMISSION].hold(caller.org, request_id, ask)
+    if __debug__:
+        await failpoint.reached("edge.before_hold")
+    ask, hold = await request.app[ADMISSION].hold(Payer(caller.org, caller.key, caller.cap), request_id, ask)
+    if __debug__:
+        await failpoint.reached("edge.held")
     sealed = _seal(request, _Admitted(protocol, caller, head, ask, hold, accepted_at))
     try:
         return await request.app[RELAY].send(request, body, sealed, _cap_header(ask))
-    except RouterAway:
+    except RouterAway:  # in every other case the router may have it, and only what the router says ends the hold
         await request.app[HOLDS].settle(Ended(caller.org, request_id, 0))
-        raise
-    except (CallerLeft, UpstreamFailed):
-        request.app[HOLDS].later(Ended(caller.org, request_id, 0), after=settings.dispatch_seconds + GOODBYE_SECONDS)
         raise
 
 
@@ -83,7 +83,7 @@ def _seal(request: web.Request, admitted: _Admitted) -> str:
         hold=hold,
         hold_sig=dispatch.sign_hold(request_id, caller.org, caller.key, model.price_id, hold, secret=hold_secret),
         accepted_at=accepted_at,
-        dispatch_by=now_ms() + int(settings.dispatch_seconds * 1000),
+        dispatch_by=hold.authorized_at + int(settings.dispatch_seconds * 1000),
     )
     return dispatch.seal(order, settings.internal_secret.get_secret_value().encode())
 

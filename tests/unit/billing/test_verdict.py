@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.contracts import usage
+from libs.contracts import dispatch, usage
 from libs.contracts.usage import UsageEvent
 from libs.pricing import MAX_TOKENS, Override, Price, Rates, Usage, version_of
 from services.billing import verdict
-from services.billing.verdict import Refused, judge
+from services.billing.verdict import Accepted, Judge, Keys, Refused, honest
 from tests.fixtures.samples import DEAR, HOLD_SECRET, NOW_MS, USAGE, event, hold, price, request_id
 from tests.fixtures.strategies import json_values, prices, quick, thorough, usages
 
@@ -23,11 +23,26 @@ OTHER = price(Override(DEAR, above_prompt_tokens=1))
 DAY_MS = 24 * 3600 * 1000
 
 
-def judged(
-    sent: UsageEvent | bytes, prices_there: dict[str, Price] | None = None, now_ms: int = NOW_MS
-) -> verdict.Accepted:
+ROUTER = "router-0"
+KEY, OTHER_KEY = b"a-key-of-the-images-service", b"a-key-of-somebody-else-"
+KEYS = {"images": (KEY,)}
+
+
+def judged_from(
+    producer: str,
+    sent: UsageEvent | bytes,
+    prices_there: dict[str, Price] | None = None,
+    now_ms: int = NOW_MS,
+    keys: Keys = KEYS,
+) -> Accepted:
     raw = sent if isinstance(sent, bytes) else usage.encode_event(sent)
-    return judge(raw, PRICES if prices_there is None else prices_there, HOLD_SECRET, now_ms)
+    there = PRICES if prices_there is None else prices_there
+    envelope = usage.Envelope(usage.SCHEMA, producer, NOW_MS, there, [])
+    return Judge(HOLD_SECRET, keys).judge(raw, envelope, honest(there), now_ms)
+
+
+def judged(sent: UsageEvent | bytes, prices_there: dict[str, Price] | None = None, now_ms: int = NOW_MS) -> Accepted:
+    return judged_from(ROUTER, sent, prices_there, now_ms)
 
 
 def reason(sent: UsageEvent | bytes, prices_there: dict[str, Price] | None = None, now_ms: int = NOW_MS) -> str:
@@ -76,6 +91,7 @@ def test_a_cost_above_the_hold_is_accepted_for_the_house_to_absorb() -> None:
         {"hold": hold(shard="r1")},
         {"hold": hold(cash=0, plan=10_000_000)},
         {"hold": hold(shard="r0\x00")},
+        {"hold": hold(authorized_at=NOW_MS)},
         {"sig": ""},
         {"sig": "0" * 64},
         {"sig": event().sig.upper()},
@@ -89,7 +105,9 @@ def test_nobody_but_the_edge_can_make_a_hold(changes: dict[str, Any]) -> None:
     assert reason(bent(**changes), {**PRICES, version_of(OTHER): OTHER}) == "bad signature"
 
 
-@pytest.mark.parametrize("amounts", [{"cash": -1}, {"plan": -1}, {"cash": 1 << 63}, {"plan": 1 << 70}])
+@pytest.mark.parametrize(
+    "amounts", [{"cash": -1}, {"plan": -1}, {"cash": 1 << 63}, {"plan": 1 << 70}, {"cash": 1 << 62, "plan": 1 << 62}]
+)
 def test_a_hold_out_of_range_is_refused_even_when_it_is_signed(amounts: dict[str, int]) -> None:
     assert reason(event(hold=hold(**amounts))) == "hold out of range"
 
@@ -228,3 +246,71 @@ def test_a_second_delivery_has_the_same_digest_however_it_is_written() -> None:
 )
 def test_other_content_has_another_digest(changes: dict[str, Any]) -> None:
     assert judged(event(**changes)).digest != judged(event()).digest
+
+
+def made_for(producer: str, **changes: Any) -> UsageEvent:
+    """An honest event whose hold was made for this producer."""
+    held = hold(authorized_at=NOW_MS)
+    plain = event(hold=held, **changes)
+    signed = dispatch.sign_hold(
+        plain.request_id, plain.org, plain.key, plain.price_id, held, secret=HOLD_SECRET, producer=producer
+    )
+    return msgspec.structs.replace(plain, sig=signed)
+
+
+def test_a_hold_is_good_for_the_producer_that_it_was_made_for_and_for_no_other() -> None:
+    assert judged_from("images", made_for("images")).producer == "images"
+    assert judged_from(ROUTER, made_for("")).producer == ROUTER
+    for producer, sent in (("images", made_for("")), ("images", made_for("audio")), (ROUTER, made_for("images"))):
+        with pytest.raises(Refused, match="bad signature"):
+            judged_from(producer, sent)
+
+
+def test_a_hold_of_a_producer_cannot_be_written_as_one_of_a_router() -> None:
+    """What separates the signed parts would otherwise let one part pass for three."""
+    sent = made_for("images")
+    passed = msgspec.structs.replace(sent.hold, shard=f"r0\0{NOW_MS}\0images", authorized_at=0)
+    with pytest.raises(Refused, match="bad signature"):
+        judged_from(ROUTER, msgspec.structs.replace(sent, hold=passed))
+
+
+def message(producer: str, key: bytes | None) -> bytes:
+    envelope = usage.Envelope(usage.SCHEMA, producer, NOW_MS, PRICES, [msgspec.Raw(usage.encode_event(event()))])
+    return usage.encode_envelope(usage.seal_envelope(envelope, key) if key else envelope)
+
+
+def opened(body: bytes, keys: Keys = KEYS) -> usage.Envelope:
+    return Judge(HOLD_SECRET, keys).open(body)
+
+
+def test_a_producer_is_known_by_its_seal_and_a_router_has_none() -> None:
+    assert opened(message("images", KEY)).producer == "images"
+    assert opened(message(ROUTER, None)).producer == ROUTER
+    assert opened(message("nobody-knows", None)).producer == "nobody-knows", "its events need the word of the edge"
+
+
+def test_a_key_can_be_changed_while_the_old_one_is_in_use() -> None:
+    both = {"images": (OTHER_KEY, KEY)}
+    assert [opened(message("images", key), both).producer for key in (KEY, OTHER_KEY)] == ["images", "images"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (message("images", None), "the producer's seal is missing or wrong"),
+        (message("images", OTHER_KEY), "the producer's seal is missing or wrong"),
+        (message("images", KEY).replace(b'"cost":614000', b'"cost":614001'), "the producer's seal is missing or wrong"),
+        (message("images", KEY).replace(b'"images"', b'"router-0"'), "sealed by a producer that is not known"),
+        (message("audio", KEY), "sealed by a producer that is not known"),
+        (message(ROUTER, KEY), "sealed by a producer that is not known"),
+    ],
+)
+def test_a_message_with_a_seal_that_is_not_its_producers_is_refused(body: bytes, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        opened(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b'{"schema":"usage.v9"}', b"\xff", b"[" * 100_000])
+def test_what_is_no_message_is_refused_as_malformed(body: bytes) -> None:
+    with pytest.raises(Refused, match="malformed envelope: "):
+        opened(body)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from libs import pricing
 from libs.contracts.catalog import Model
-from libs.errors import InsufficientBalance
+from libs.errors import InsufficientBalance, KeyCapExceeded
 from libs.pricing import Price, Rates, Usage
 from services.edge import ask as asking
 from services.edge.ask import LEAST_OUTPUT, Ask
@@ -52,7 +52,7 @@ def test_whatever_the_provider_bills_within_the_caps_was_held(
     head: Head, sold: Model, default: int, data: st.DataObject, unix_ms: int
 ) -> None:
     ask = asking.first(head, sold, default)
-    assert ask.need >= 0
+    assert ask.need >= 1
     prompt = data.draw(st.integers(0, min(head.input_bound, sold.context_tokens)))
     read = data.draw(st.integers(0, prompt))
     write = data.draw(st.integers(0, prompt - read))
@@ -155,9 +155,45 @@ def test_without_a_link_there_is_none() -> None:
     assert "topup_url" not in refused(first(), 0).extra
 
 
-def test_a_free_model_needs_nothing_and_goes_with_nothing() -> None:
+def test_a_free_model_needs_the_least_there_is() -> None:
     free = model(price=Price("deepseek-chat", Rates(0, 0, 0, 0, 0)))
     ask = first(free, output_cap=None)
-    assert ask.need == 0
-    assert asking.smaller(ask, 0, "") == ask
-    assert asking.affordable(ask, 0) == pricing.MAX_TOKENS
+    assert ask.need == 1, "a hold of nothing could not be told from none"
+    assert asking.smaller(ask, 1, "") == ask
+    assert asking.affordable(ask, 1) == pricing.MAX_TOKENS
+    assert refused(ask, 0).extra["affordable_max_tokens"] == 0
+
+
+def test_an_unnamed_length_shrinks_to_what_the_key_may_still_spend() -> None:
+    ask = first(output_cap=None)
+    assert asking.smaller_for_key(ask, ask.need - 1, 10**9).output_cap == 8191
+
+
+def test_a_key_that_may_not_spend_that_much_is_told_so_in_numbers() -> None:
+    ask = first(output_cap=1000)
+    with pytest.raises(KeyCapExceeded) as caught:
+        asking.smaller_for_key(ask, ask.need - 1, 5_000_000_000)
+    assert caught.value.status == 402
+    assert caught.value.extra == {
+        "available": pricing.usd(ask.need - 1),
+        "required": pricing.usd(ask.need),
+        "affordable_max_tokens": 999,
+        "key_limit": "5.000000000",
+    }
+    assert "lower max_tokens to 999 or use another key" in caught.value.message
+    with pytest.raises(KeyCapExceeded) as caught:
+        asking.smaller_for_key(first(output_cap=None), 0, 5_000_000_000)
+    assert caught.value.message.endswith("of its $5.000000000: use another key.")
+
+
+def test_a_debt_and_a_freeze_are_told_apart() -> None:
+    owes = asking.barred(first(), -2_500_000_000, "https://x.example/topup")
+    assert (owes.status, owes.code) == (402, "balance_negative")
+    assert owes.message == "This account owes $2.500000000: add credit."
+    assert owes.extra["available"] == "-2.500000000"
+    assert owes.extra["affordable_max_tokens"] == 0
+    assert owes.extra["topup_url"] == "https://x.example/topup"
+    frozen = asking.barred(first(), 0, "")
+    assert (frozen.status, frozen.code) == (402, "account_frozen")
+    assert "support" in frozen.message
+    assert frozen.extra["available"] == "0.000000000"

@@ -29,14 +29,14 @@ TABLE = [
     Row(errors.UnsupportedParameter, 400, 400, BAD, "unsupported_parameter", BAD),
     Row(errors.ContextTooLong, 400, 400, BAD, "context_length_exceeded", BAD),
     Row(errors.AuthenticationFailed, 401, 401, BAD, "invalid_api_key", "authentication_error", should_retry=False),
-    Row(
-        errors.InsufficientBalance,
-        402,
-        402,
-        "insufficient_quota",
-        "insufficient_balance",
-        "billing_error",
-        should_retry=False,
+    *(
+        Row(kind, 402, 402, "insufficient_quota", code, "billing_error", should_retry=False)
+        for kind, code in (
+            (errors.InsufficientBalance, "insufficient_balance"),
+            (errors.KeyCapExceeded, "key_cap_exceeded"),
+            (errors.BalanceNegative, "balance_negative"),
+            (errors.AccountFrozen, "account_frozen"),
+        )
     ),
     Row(
         errors.PermissionDenied,
@@ -88,7 +88,8 @@ def test_the_table_leaves_no_error_out() -> None:
 
 def test_402_is_only_money_and_429_only_a_rate() -> None:
     by_status = {(row.openai_status, row.kind) for row in TABLE if row.openai_status in (402, 429)}
-    assert by_status == {(402, errors.InsufficientBalance), (429, errors.RateLimited)}
+    money = {errors.InsufficientBalance, *_below(errors.InsufficientBalance)}
+    assert by_status == {*((402, kind) for kind in money), (429, errors.RateLimited)}
 
 
 def test_retry_after_travels_as_a_header_even_when_it_is_zero() -> None:

@@ -4,6 +4,7 @@ import json
 import stat
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -11,6 +12,7 @@ from deploy.local import stack as stacks
 from deploy.local.errors import StackError
 from deploy.local.ports import SPAN, Ports
 from deploy.local.stack import Stack, from_environment, open_stack, remember_base, service_environment
+from deploy.stores import users
 
 BASE: Final = 25_600
 
@@ -53,8 +55,23 @@ def test_two_stacks_share_no_secret(stack: Stack, tmp_path: Path) -> None:
     assert not ours & theirs
 
 
-def test_secrets_of_another_version_are_refused_in_a_sentence(stack: Stack) -> None:
-    (stack.run_dir / "secrets.json").write_text(json.dumps({"owner": "x"}))
+def test_a_stack_from_before_a_service_had_its_own_users_gets_them_and_keeps_the_rest(stack: Stack) -> None:
+    file = stack.run_dir / "secrets.json"
+    known = json.loads(file.read_text())
+    older = {name: value for name, value in known.items() if not name.endswith(("_redis", "_amqp"))}
+    assert len(older) == len(known) - 5
+    file.write_text(json.dumps(older))
+    first, second = (open_stack(stack.run_dir, BASE, stack.packages_dir).secrets for _ in range(2))
+    assert first == second
+    assert older.items() <= vars(first).items()
+    assert json.loads(file.read_text()) == vars(first)
+    assert mode(file) == 0o600
+    assert all(len(value) == 48 for value in vars(first).values())
+
+
+@pytest.mark.parametrize("content", ['{"owner": "x"}', "[]", "{", '"x"'])
+def test_secrets_of_another_version_are_refused_in_a_sentence(stack: Stack, content: str) -> None:
+    (stack.run_dir / "secrets.json").write_text(content)
     with pytest.raises(StackError, match="is from another version: `make clean` removes it"):
         open_stack(stack.run_dir, BASE, stack.packages_dir)
 
@@ -80,6 +97,29 @@ def test_every_service_gets_a_role_of_its_own(stack: Stack) -> None:
         "tokenoutput_edge",
         "tokenoutput_billing",
         "tokenoutput_catalog",
+    }
+
+
+def test_every_service_is_told_its_own_users_and_nobody_the_administrators(stack: Stack) -> None:
+    told = service_environment(stack)
+    for service in ("EDGE", "ROUTER", "BILLING"):
+        assert urlsplit(told[f"TOKENOUTPUT_{service}_REDIS_URL"]).username == f"tokenoutput_{service.lower()}"
+    for service in ("ROUTER", "BILLING"):
+        assert urlsplit(told[f"TOKENOUTPUT_{service}_AMQP_URL"]).username == f"tokenoutput_{service.lower()}"
+    assert not {"TOKENOUTPUT_EDGE_AMQP_URL", "TOKENOUTPUT_REDIS_URL", "TOKENOUTPUT_AMQP_URL"} & told.keys()
+    admins = (stack.secrets.redis, stack.secrets.amqp)
+    assert not [name for name, value in told.items() if any(secret in value for secret in admins)]
+
+
+def test_what_the_stores_read_has_each_services_password(stack: Stack) -> None:
+    listed = users.filled(users.REDIS, stack.secrets.redis_passwords())
+    assert f"user tokenoutput_edge on >{stack.secrets.edge_redis} " in listed
+    assert f"user default on >{stack.secrets.redis} " in listed
+    found = json.loads(users.filled(users.RABBITMQ, stack.secrets.amqp_passwords()))
+    assert {each["name"]: each["password"] for each in found["users"]} == {
+        "tokenoutput": stack.secrets.amqp,
+        "tokenoutput_router": stack.secrets.router_amqp,
+        "tokenoutput_billing": stack.secrets.billing_amqp,
     }
 
 

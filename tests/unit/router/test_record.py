@@ -1,13 +1,14 @@
 """The start record and the terminal record of one request."""
 
+import msgspec
 import pytest
 from hypothesis import given
 
 from libs.contracts import usage
-from libs.contracts.dispatch import sign_hold
+from libs.contracts.dispatch import Dispatch, sign_hold
 from libs.contracts.usage import Attempt, Outcome
 from libs.pricing import Price, Usage, cost, version_of
-from services.billing.verdict import judge
+from services.billing.verdict import Judge, honest
 from services.router import record
 from services.router.choose import choose
 from services.router.record import End
@@ -18,11 +19,19 @@ CHOSEN = choose(shelf(), "deepseek-chat", lambda _: "key", "")
 
 
 def ended(outcome: Outcome = "usage", used: Usage = USAGE, sold: Price | None = None) -> usage.UsageEvent:
-    sold = sold or price()
+    asked = asked_of(sold or price())
+    return record.end(record.start(asked, CHOSEN, NOW_MS + 5), asked, end_of(outcome, used))
+
+
+def asked_of(sold: Price) -> Dispatch:
+    """An order whose hold an edge has signed."""
     asked = order(price=sold, price_id=version_of(sold))
     signed = sign_hold(asked.request_id, asked.org, asked.key, asked.price_id, asked.hold, secret=HOLD_SECRET)
-    asked = order(price=sold, price_id=version_of(sold), hold_sig=signed)
-    how = End(
+    return msgspec.structs.replace(asked, hold_sig=signed)
+
+
+def end_of(outcome: Outcome, used: Usage) -> End:
+    return End(
         outcome=outcome,
         reason="complete",
         usage=used,
@@ -32,7 +41,6 @@ def ended(outcome: Outcome = "usage", used: Usage = USAGE, sold: Price | None = 
         client_gone=True,
         attempts=(Attempt("deepseek-chat@deepseek", 200, "complete", 895),),
     )
-    return record.end(record.start(asked, CHOSEN, NOW_MS + 5), asked, how)
 
 
 def test_a_start_record_owes_nothing() -> None:
@@ -64,6 +72,20 @@ def test_the_cost_is_the_price_of_the_start_even_above_the_hold(sold: Price, use
 
 @pytest.mark.parametrize(("outcome", "used"), [("usage", USAGE), ("estimated", USAGE), ("void", Usage())])
 def test_what_the_router_records_billing_accepts(outcome: Outcome, used: Usage) -> None:
-    raw = usage.encode_event(ended(outcome, used, price(model="deepseek-chat")))
-    found = judge(raw, {version_of(price()): price()}, HOLD_SECRET, NOW_MS)
-    assert found.event.outcome == outcome
+    assert judged(ended(outcome, used)).outcome == outcome
+
+
+def judged(event: usage.UsageEvent) -> usage.UsageEvent:
+    """The event as billing has it. Raises Refused."""
+    raw, prices = usage.encode_event(event), {version_of(price()): price()}
+    envelope = usage.Envelope(usage.SCHEMA, "router-0", NOW_MS, prices, [msgspec.Raw(raw)])
+    return Judge(HOLD_SECRET, {}).judge(raw, envelope, honest(prices), NOW_MS).event
+
+
+@pytest.mark.parametrize("outcome", ["usage", "estimated"])
+def test_a_checkpoint_is_an_estimate_of_a_router_that_was_lost_and_billing_accepts_it(outcome: Outcome) -> None:
+    asked, how = asked_of(price()), end_of(outcome, USAGE)
+    found = record.checkpoint(record.start(asked, CHOSEN, NOW_MS + 5), asked, how)
+    assert (found.outcome, found.reason, found.usage, found.cost) == ("estimated", "router_lost", USAGE, 614_000)
+    assert (found.first_token_at, found.provider_request_id) == (NOW_MS + 50, "chatcmpl-1")
+    assert judged(found) == found

@@ -10,11 +10,14 @@ from uuid import UUID
 
 import pytest
 
-from services.router.spool import GROUP, Spool, SpoolFailed, SpoolUnusable, opened
+from services.router.spool import Spool, opened
+from services.router.spool_file import SpoolUnusable
+from services.router.spool_writer import GROUP, AlreadyThere, SpoolFailed
 from tests.fixtures.samples import request_id
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 PRICE: Final = b'{"price":1}'
+AT: Final = 1000
 WORKER: Final = """
 import asyncio, sys
 from pathlib import Path
@@ -24,7 +27,7 @@ from tests.fixtures.samples import request_id
 async def main():
     async with opened(Path(sys.argv[1])) as spool:
         for n in range(20):
-            await spool.start(request_id(noise=n), n % 8, b"start", b"price")
+            await spool.start(request_id(noise=n), n % 8, 1000 + n, b"start", b"price")
         await asyncio.gather(*(spool.finish(request_id(noise=n), b"end") for n in range(10)))
         print("acknowledged", flush=True)
         await asyncio.sleep(60)
@@ -39,7 +42,7 @@ def rid(number: int) -> UUID:
 
 async def begin(spool: Spool, *numbers: int, partition: int = 0) -> None:
     for number in numbers:
-        await spool.start(rid(number), partition, b"start %d" % number, PRICE)
+        await spool.start(rid(number), partition, AT + number, b"start %d" % number, PRICE)
 
 
 async def end(spool: Spool, *numbers: int) -> None:
@@ -53,7 +56,7 @@ async def events(spool: Spool, partition: int = 0) -> list[bytes]:
 
 async def run_in(spool: Spool, statement: str) -> Any:
     """A statement on the spool's own connection."""
-    return await spool._do(lambda db: db.execute(statement).fetchall(), durable=False)
+    return await spool._writer.put(lambda db: db.execute(statement).fetchall(), durable=False)
 
 
 async def test_only_what_has_ended_waits_for_the_broker(tmp_path: Path) -> None:
@@ -76,14 +79,56 @@ async def test_each_partition_has_its_own_queue(tmp_path: Path) -> None:
         assert await spool.depth() == 3
 
 
-async def test_what_the_broker_has_is_forgotten(tmp_path: Path) -> None:
+async def test_what_the_broker_has_is_kept_until_it_is_booked(tmp_path: Path) -> None:
+    """Or a broker that loses its disk would lose money."""
     async with opened(tmp_path) as spool:
         await begin(spool, 1, 2, 3)
         await end(spool, 1, 2, 3)
         first, second, _ = await spool.waiting(0, 10)
+        await spool.mark_shipped([first.seq, second.seq], 5000)
+        assert (await events(spool), await spool.unbooked()) == ([b"end 3"], 3)
+        assert await spool.shipped(0, 10) == [(first.seq, rid(1), 5000, 1), (second.seq, rid(2), 5000, 1)]
+    async with opened(tmp_path) as spool:
+        assert [row.seq for row in await spool.shipped(0, 10)] == [first.seq, second.seq]
+        assert [row.seq for row in await spool.shipped(first.seq, 10)] == [second.seq]
         await spool.drop([first.seq, second.seq])
         await spool.drop([])
-        assert await events(spool) == [b"end 3"]
+        assert (await spool.shipped(0, 10), await events(spool)) == ([], [b"end 3"])
+
+
+async def test_what_is_sent_again_is_counted(tmp_path: Path) -> None:
+    async with opened(tmp_path) as spool:
+        await begin(spool, 1)
+        await end(spool, 1)
+        (row,) = await spool.waiting(0, 10)
+        await spool.mark_shipped([row.seq], 5000)
+        spool.arrived.clear()
+        await spool.ship_again([row.seq])
+        assert (spool.arrived.is_set(), await events(spool), await spool.shipped(0, 10)) == (True, [b"end 1"], [])
+        await spool.mark_shipped([row.seq], 9000)
+        assert await spool.shipped(0, 10) == [(row.seq, rid(1), 9000, 2)]
+
+
+async def test_only_what_has_ended_is_shipped_and_only_what_was_shipped_is_sent_again(tmp_path: Path) -> None:
+    async with opened(tmp_path) as spool:
+        await begin(spool, 1, 2)
+        await end(spool, 2)
+        await spool.mark_shipped([1], 5000)
+        await spool.ship_again([1, 2])
+        assert (await events(spool), await spool.shipped(0, 10)) == ([b"end 2"], [])
+
+
+async def test_a_checkpoint_stands_until_the_end_and_nobody_has_to_wait_for_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as spool:
+        await begin(spool, 1, 2)
+        _ = spool.checkpoint(rid(1), b"half of 1")
+        kept = [spool.checkpoint(rid(n), b"half of 2") for n in (2, 3)]
+        assert [await one for one in kept] == [1, 0], "what never began has nothing to replace"
+        await end(spool, 1)
+        assert await spool.checkpoint(rid(1), b"too late") == 0
+        assert spool.checkpoints == 4
+    async with opened(tmp_path) as spool:
+        assert await events(spool) == [b"end 1", b"half of 2"]
 
 
 async def test_a_dropped_number_is_never_given_again(tmp_path: Path) -> None:
@@ -119,8 +164,9 @@ async def test_nothing_ends_that_never_began(tmp_path: Path) -> None:
 async def test_a_request_begins_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
         await begin(spool, 1)
-        with pytest.raises(SpoolFailed, match="UNIQUE"):
+        with pytest.raises(AlreadyThere, match="UNIQUE"):
             await begin(spool, 1)
+        assert spool.in_flight == 1
 
 
 async def test_the_shipper_is_told_of_an_end_and_of_what_was_left(tmp_path: Path) -> None:
@@ -183,7 +229,7 @@ async def test_one_bad_record_of_a_group_fails_alone(tmp_path: Path) -> None:
         await begin(spool, 5)
         numbers = [1, 2, 5, 3, 5, 4]
         results = await asyncio.gather(
-            *(spool.start(rid(n), 0, b"start", PRICE) for n in numbers), return_exceptions=True
+            *(spool.start(rid(n), 0, AT, b"start", PRICE) for n in numbers), return_exceptions=True
         )
         failed = [isinstance(result, SpoolFailed) for result in results]
         assert failed == [False, False, True, False, True, False]
@@ -193,7 +239,7 @@ async def test_one_bad_record_of_a_group_fails_alone(tmp_path: Path) -> None:
 
 async def test_a_job_that_fails_in_an_unknown_way_fails_alone_and_the_thread_lives(tmp_path: Path) -> None:
     async with opened(tmp_path) as spool:
-        odd = spool.start(rid(1), 2**70, b"start", PRICE)  # more than SQLite can hold
+        odd = spool.start(rid(1), 2**70, AT, b"start", PRICE)  # more than SQLite can hold
         results = await asyncio.gather(begin(spool, 2), odd, begin(spool, 3), return_exceptions=True)
         assert [type(result) for result in results] == [type(None), SpoolFailed, type(None)]
         await end(spool, 2, 3)
@@ -223,7 +269,7 @@ async def test_an_end_is_synced_and_a_start_need_not_be(tmp_path: Path) -> None:
     statements: list[str] = []
     async with opened(tmp_path) as spool:
         assert await run_in(spool, "PRAGMA journal_mode") == [("wal",)]
-        spool._db.set_trace_callback(statements.append)
+        spool._writer._db.set_trace_callback(statements.append)
         await begin(spool, 1, 2)
         assert {s for s in statements if "synchronous" in s} == {"PRAGMA synchronous = NORMAL"}
         statements.clear()
@@ -233,23 +279,6 @@ async def test_an_end_is_synced_and_a_start_need_not_be(tmp_path: Path) -> None:
         await asyncio.gather(begin(spool, 3), end(spool, 2), begin(spool, 4))
         assert [s for s in statements if "synchronous" in s] == ["PRAGMA synchronous = FULL"]
         assert statements.count("COMMIT") == 1, "what comes together is written together"
-
-
-async def test_a_full_disk_fails_the_request_and_nothing_else(tmp_path: Path) -> None:
-    async with opened(tmp_path) as spool:
-        await begin(spool, 1)
-        ((pages,),) = await run_in(spool, "PRAGMA page_count")
-        await run_in(spool, f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(SpoolFailed, match="full"):
-            await spool.start(rid(2), 0, b"x" * 100_000, PRICE)
-        with pytest.raises(SpoolFailed, match="full"):
-            await spool.finish(rid(1), b"x" * 100_000)
-        await spool.finish(rid(1), b"end 1")
-        assert await events(spool) == [b"end 1"]
-        await run_in(spool, "PRAGMA max_page_count = 100000")
-        await spool.start(rid(2), 0, b"x" * 100_000, PRICE)
-        await end(spool, 2)
-        assert await events(spool) == [b"end 1", b"end 2"]
 
 
 async def test_a_file_that_is_no_spool_is_said_to_be_one_and_not_waited_for(tmp_path: Path) -> None:
@@ -282,8 +311,29 @@ async def test_what_was_asked_before_the_close_is_still_done(tmp_path: Path) -> 
         await asyncio.sleep(0)
     await last
     db = sqlite3.connect(tmp_path / "spool.sqlite")
-    assert db.execute("SELECT event FROM record WHERE terminal = 1").fetchall() == [(b"end 1",)]
+    assert db.execute("SELECT event FROM record WHERE state = 1").fetchall() == [(b"end 1",)]
     db.close()
+
+
+async def test_a_start_that_was_given_up_is_ended_all_the_same(tmp_path: Path) -> None:
+    """It is on disk, nobody knows of it, and it would hold the watermark back for ever."""
+    async with opened(tmp_path) as spool:
+        waiter = asyncio.create_task(begin(spool, 1))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        await asyncio.gather(waiter, return_exceptions=True)
+        assert (await spool.promise(0)).oldest == AT + 1
+        assert await events(spool) == [b"start 1"]
+
+
+async def test_a_request_that_is_left_ends_as_its_last_record_says(tmp_path: Path) -> None:
+    async with opened(tmp_path) as spool:
+        await begin(spool, 1, 2)
+        await spool.checkpoint(rid(1), b"half of 1")
+        spool.arrived.clear()
+        spool.leave(rid(1))
+        await spool.promise(0)
+        assert (spool.arrived.is_set(), spool.in_flight, await events(spool)) == (True, 1, [b"half of 1"])
 
 
 async def test_nobody_else_may_look_into_the_folder(tmp_path: Path) -> None:
