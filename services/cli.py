@@ -1,10 +1,7 @@
 """`tokenoutput`: what an operator does by hand or by script. Every command takes `--json`; 0 is success, 1 is a no."""
 
-import asyncio
-from collections.abc import Awaitable
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated
 
-import msgspec
 import typer
 
 from libs import pricing
@@ -12,6 +9,7 @@ from libs.runtime import logging
 from libs.runtime.migrate import migrate as apply_migrations
 from libs.runtime.settings import load
 from services.billing import commands as billing
+from services.billing.answering import MOST_ID, AsJson, BadWords, OrgId, fail, run, say, words
 from services.billing.ledger_commands import ledger
 from services.billing.parked_commands import usage
 from services.billing.router_commands import routers
@@ -23,8 +21,7 @@ from services.edge import commands as edge
 from services.edge.settings import EdgeSettings
 from services.migrations import MigrateSettings
 
-T = TypeVar("T")
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one line of JSON.")]
+KeyId = Annotated[int, typer.Argument(metavar="KEY", help="Its number.", min=1, max=MOST_ID)]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 orgs = typer.Typer(no_args_is_help=True, help="Who pays.")
@@ -49,8 +46,8 @@ def main() -> None:
 def migrate(*, as_json: AsJson = False) -> None:
     """Bring the database up to date, as its owner."""
     wanted = load(MigrateSettings)
-    applied = _run(apply_migrations(wanted.owner_database_url.get_secret_value(), wanted.owners()))
-    _say({"applied": applied}, "\n".join(applied) or "nothing to do", as_json=as_json)
+    applied = run(apply_migrations(wanted.owner_database_url.get_secret_value(), wanted.owners()), as_json=as_json)
+    say({"applied": applied}, "\n".join(applied) or "nothing to do", as_json=as_json)
 
 
 @app.command()
@@ -62,13 +59,17 @@ def settings() -> None:
 @orgs.command("create")
 def create_org(name: str, *, as_json: AsJson = False) -> None:
     """Create an org."""
-    org = _run(edge.create_org(load(EdgeSettings), name))
-    _say({"org": org, "name": name}, f"org {org} ({name})", as_json=as_json)
+    try:
+        called = words(name, "the name")
+    except BadWords as error:
+        fail(str(error), as_json=as_json)
+    org = run(edge.create_org(load(EdgeSettings), called), as_json=as_json)
+    say({"org": org, "name": called}, f"org {org} ({called})", as_json=as_json)
 
 
 @orgs.command("credit")
 def credit_org(
-    org: int,
+    org: OrgId,
     amount: Annotated[str, typer.Argument(help="Dollars, for instance 10 or 0.5.")],
     ticket: Annotated[str, typer.Option(help="Why. The same ticket credits once, however often it is given.")],
     *,
@@ -77,51 +78,49 @@ def credit_org(
 ) -> None:
     """Credit an org, at the house's expense."""
     try:
-        nano = billing.nano_of(amount)
-    except billing.BadAmount as error:
-        _fail(str(error), as_json=as_json)
-    _need_org(org, as_json=as_json)
-    try:
-        done = _run(billing.credit_org(load(BillingSettings), org, nano, ticket, promo=promo))
-    except billing.BadAmount as error:
-        _fail(str(error), as_json=as_json)
-    text = f"org {org} was credited ${pricing.usd(nano)}" if done else f"ticket {ticket} was used before"
-    _say({"org": org, "credited": done, "amount": pricing.usd(nano)}, text, as_json=as_json)
+        nano, why = billing.nano_of(amount), words(ticket, "the ticket")
+        _need_org(org, as_json=as_json)
+        done = run(billing.credit_org(load(BillingSettings), org, nano, why, promo=promo), as_json=as_json)
+    except (billing.BadAmount, BadWords) as error:
+        fail(str(error), as_json=as_json)
+    text = f"org {org} was credited ${pricing.usd(nano)}" if done else f"ticket {why} was used before"
+    say({"org": org, "credited": done, "amount": pricing.usd(nano)}, text, as_json=as_json)
 
 
 @orgs.command("freeze")
 def freeze_org(
-    org: int,
+    org: OrgId,
     reason: Annotated[str, typer.Option(help="Why, for the next person who looks.")],
     *,
     as_json: AsJson = False,
 ) -> None:
     """Keep an org from spending. Requests that are running finish."""
-    _need_org(org, as_json=as_json)
     try:
-        back = _run(billing.freeze_org(load(BillingSettings), org, reason))
-    except billing.NotRevoked as error:
-        _fail(str(error), as_json=as_json)
+        why = words(reason, "the reason")
+        _need_org(org, as_json=as_json)
+        back = run(billing.freeze_org(load(BillingSettings), org, why), as_json=as_json)
+    except (billing.NotRevoked, BadWords) as error:
+        fail(str(error), as_json=as_json)
     text = f"org {org} is frozen; ${pricing.usd(back)} came back from its lease"
-    _say({"org": org, "frozen": True, "taken_back": pricing.usd(back)}, text, as_json=as_json)
+    say({"org": org, "frozen": True, "taken_back": pricing.usd(back)}, text, as_json=as_json)
 
 
 @orgs.command("thaw")
-def thaw_org(org: int, *, as_json: AsJson = False) -> None:
+def thaw_org(org: OrgId, *, as_json: AsJson = False) -> None:
     """Let a frozen org spend again."""
-    if not _run(billing.thaw_org(load(BillingSettings), org)):
-        _fail(f"org {org} is not frozen", as_json=as_json)
-    _say({"org": org, "frozen": False}, f"org {org} may spend again", as_json=as_json)
+    if not run(billing.thaw_org(load(BillingSettings), org), as_json=as_json):
+        fail(f"org {org} is not frozen", as_json=as_json)
+    say({"org": org, "frozen": False}, f"org {org} may spend again", as_json=as_json)
 
 
 def _need_org(org: int, *, as_json: bool) -> None:
-    if not _run(edge.org_exists(load(EdgeSettings), org)):
-        _fail(f"there is no org {org}", as_json=as_json)
+    if not run(edge.org_exists(load(EdgeSettings), org), as_json=as_json):
+        fail(f"there is no org {org}", as_json=as_json)
 
 
 @keys.command("create")
 def create_key(
-    org: int,
+    org: OrgId,
     name: Annotated[str, typer.Option(help="A label.")] = "key",
     cap: Annotated[str, typer.Option(help="Dollars that the key may spend in its life; none is no limit.")] = "",
     *,
@@ -130,34 +129,19 @@ def create_key(
     """Create a key. It is shown here and never again."""
     try:
         most = billing.nano_of(cap) if cap else None
-        key_id, key = _run(edge.create_key(load(EdgeSettings), org, name, most))
-    except (edge.NoSuchOrg, billing.BadAmount) as error:
-        _fail(str(error), as_json=as_json)
-    _say({"id": key_id, "key": key}, f"{key}\n(key {key_id}; it is not shown again)", as_json=as_json)
+        label = words(name, "the name")
+        key_id, key = run(edge.create_key(load(EdgeSettings), org, label, most), as_json=as_json)
+    except (edge.NoSuchOrg, billing.BadAmount, BadWords) as error:
+        fail(str(error), as_json=as_json)
+    say({"id": key_id, "key": key}, f"{key}\n(key {key_id}; it is not shown again)", as_json=as_json)
 
 
 @keys.command("revoke")
-def revoke_key(key: int, *, as_json: AsJson = False) -> None:
+def revoke_key(key: KeyId, *, as_json: AsJson = False) -> None:
     """Revoke a key; every edge refuses it within two seconds."""
-    if not _run(edge.revoke_key(load(EdgeSettings), key)):
-        _fail(f"key {key} is unknown or was revoked before", as_json=as_json)
-    _say({"id": key, "revoked": True}, f"key {key} is revoked", as_json=as_json)
-
-
-def _run(work: Awaitable[T]) -> T:
-    async def run() -> T:
-        return await work
-
-    return asyncio.run(run())
-
-
-def _say(value: object, text: str, *, as_json: bool) -> None:
-    typer.echo(msgspec.json.encode(value).decode() if as_json else text)
-
-
-def _fail(reason: str, *, as_json: bool) -> NoReturn:
-    typer.echo(msgspec.json.encode({"error": reason}).decode() if as_json else reason, err=not as_json)
-    raise typer.Exit(1)
+    if not run(edge.revoke_key(load(EdgeSettings), key), as_json=as_json):
+        fail(f"key {key} is unknown or was revoked before", as_json=as_json)
+    say({"id": key, "revoked": True}, f"key {key} is revoked", as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     ``watermark``: Unix milliseconds. ``unbooked``: records in its spool. ``asked``: requests that the broker confirmed
     and that it may forget once they are booked, at most ``MOST_ASKED``. ``sent_at``: its clock, to be compared.
-    ``goodbye``: its spool is empty and it begins nothing any more, so nobody has to wait for it.
+    ``goodbye``: its spool is empty and it begins nothing any more, so nobody has to wait for it. ``run``: which process
+    of this spool says so, a number that grows with each; a goodbye of an earlier one comes too late to count.
     """
 
     instance: str
@@ -29,6 +30,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     sent_at: int
     asked: tuple[UUID, ...] = ()
     goodbye: bool = False
+    run: int = 0
 
 
 class Heard(msgspec.Struct, frozen=True):

@@ -2,10 +2,11 @@
 -- KEYS: lease, holds, keys. ARGV: request id, nano-USD needed, key, cap of the key ('' for none).
 -- Answers OK epoch cash plan authorized-at | DUP with the same | COLD | NEED free | KEYCOLD | KEYCAP left doubt.
 -- The lease names the Redis process that it was made in. That is compared here, inside the script: a client that read
--- it before a restart would spend credit that is already in doubt.
+-- it before a restart would spend credit that is already in doubt. A lease without a plan's part was made by a release
+-- that knew no plans; it counts as lost too.
 if not string.match(ARGV[2], '^[1-9]%d*$') then return redis.error_reply('ERR a hold is a positive integer') end
 local lease = redis.call('HMGET', KEYS[1], 'e', 'g', 'lim', 'used', 'held', 'plim', 'pused', 'pheld')
-if not lease[1] or lease[2] ~= string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') then return {'COLD'} end
+if not lease[6] or lease[2] ~= string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') then return {'COLD'} end
 local before = redis.call('HGET', KEYS[2], ARGV[1])
 if before then
   local cash, plan, epoch, at = string.match(before, '^(%d+):(%d+):(%d+):(%d+):')

@@ -5,6 +5,10 @@ if not string.match(ARGV[2], '^%d+$') then return redis.error_reply('ERR a cost 
 local hold = redis.call('HGET', KEYS[2], ARGV[1])
 if not hold then return {'GONE'} end
 local cash, plan, epoch, key = string.match(hold, '^(%d+):(%d+):(%d+):%d+:(%d+)$')
+if not cash then -- an edge of a release that knew no plans
+  cash, epoch = string.match(hold, '^(%d+):(%d+)$')
+  plan, key = '0', '0'
+end
 redis.call('HDEL', KEYS[2], ARGV[1])
 if redis.call('HGET', KEYS[1], 'e') ~= epoch then return {'GONE'} end
 local cost = tonumber(ARGV[2])

@@ -13,7 +13,8 @@ from services.billing.store import accounts
 from services.billing.store.leases import NoSuchLease
 
 MOST_DOLLARS: Final = 1_000_000
-AMOUNT: Final = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,9}))?")
+MOST_DIGITS: Final = 30  # more are a mistake, whatever they say
+AMOUNT: Final = re.compile(rf"([0-9]{{1,{MOST_DIGITS}}})(?:\.([0-9]{{1,9}}))?")
 
 
 class NotRevoked(RuntimeError):
@@ -30,8 +31,10 @@ def nano_of(text: str) -> int:
     if match is None:
         raise BadAmount(f"{text[:40]!r} is not an amount in dollars, with at most nine decimals")
     nano = int(match[1]) * NANO + int((match[2] or "").ljust(9, "0"))
-    if not 0 < nano <= MOST_DOLLARS * NANO:
-        raise BadAmount(f"{text!r} must be above 0 and at most {MOST_DOLLARS}")
+    if nano > MOST_DOLLARS * NANO:
+        raise BadAmount(f"${text} is too large: at most ${MOST_DOLLARS} can be given at once")
+    if nano == 0:
+        raise BadAmount(f"{text!r} is nothing: an amount is above 0")
     return nano
 
 
@@ -52,13 +55,13 @@ async def freeze_org(settings: BillingSettings, org: int, reason: str) -> int:
     nano-USD returned. Requests that run keep their holds. Raises NotRevoked: the org is frozen, and this has to be
     repeated."""
     url = settings.database_url.get_secret_value()
+    async with postgres.connected(url, "billing") as connection, connection.transaction():
+        await accounts.ensure_account(connection, org, accounts.CASH)
+        await accounts.freeze(connection, org, reason)
     async with (
         postgres.pool(url, "billing", 2) as pool,
         redis.client(settings.redis_url.get_secret_value(), seconds=settings.redis_seconds, retries=0) as client,
     ):
-        async with pool.acquire() as connection, connection.transaction():
-            await accounts.ensure_account(connection, org, accounts.CASH)
-            await accounts.freeze(connection, org, reason)
         try:
             return (await Leases(pool, client, settings.redis_shard).revoke(org)).total
         except (*redis.Failed, NoSuchLease) as error:

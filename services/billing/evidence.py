@@ -19,11 +19,14 @@ from uuid import UUID
 
 import msgspec
 
+from libs import ids
+
 Fate = Literal["leave", "settle", "void"]
 State = Literal["serving", "gone", "lost"]
 
 ROUND_TRIP_MS: Final = 1000  # a report may have been on its way for so long
 HOLD_FIELDS: Final = 5
+OLD_HOLD_FIELDS: Final = 2  # of an edge that knew no plans: cash and epoch
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -115,11 +118,14 @@ def fate(held: Held, before: int | None, charged: int | None, *, parked: bool) -
 
 def read_hold(org: int, field: str, value: str) -> Held:
     """One entry of a holds hash (see ``LeaseKeys``). Raises ValueError."""
-    parts = value.split(":")
+    parts, request_id = value.split(":"), UUID(field)
+    if len(parts) == OLD_HOLD_FIELDS:
+        cash, epoch = map(int, parts)
+        return Held(org, request_id, cash, 0, epoch, ids.millisecond_of(request_id), 0)
     if len(parts) != HOLD_FIELDS:
         raise ValueError(f"{value!r} is no hold")
     cash, plan, epoch, authorized_at, key = map(int, parts)
-    return Held(org, UUID(field), cash, plan, epoch, authorized_at, key)
+    return Held(org, request_id, cash, plan, epoch, authorized_at, key)
 
 
 def reading(before_ms: int, theirs_ms: int, after_ms: int) -> Reading:

@@ -28,6 +28,7 @@ class Charged(msgspec.Struct, frozen=True):
 
     org: int
     epoch: int
+    key: int
     split: Split
 
 
@@ -63,12 +64,13 @@ class Transfer(msgspec.Struct, frozen=True):
 
 
 class Postings(msgspec.Struct, frozen=True):
-    """What one batch changes: lines, what each account paid out of leased credit, and per (org, epoch) what was
-    consumed of the lease."""
+    """What one batch changes: lines, what each account paid out of leased credit, per (org, epoch) what was consumed
+    of the lease, and per (org, key, epoch), in that order, what the key was charged there."""
 
     transfers: tuple[Transfer, ...]
     released: dict[int, int]
     consumed: dict[tuple[int, int], Consumed]
+    spent: dict[tuple[int, int, int], int]
 
     def debits(self) -> dict[int, int]:
         return _sum((t.debit, t.amount) for t in self.transfers)
@@ -102,7 +104,8 @@ def post(batch: int, charges: Iterable[Charged], wallets: Mapping[int, Wallet], 
     if absorbed := sum(c.split.absorbed for c in charges):
         lines.append(Transfer(f"absorbed:{batch}", "absorbed", house.loss, house.revenue, absorbed))
     consumed = {key: Consumed(plan.get(key, 0), cash.get(key, 0)) for key in sorted(plan.keys() | cash.keys())}
-    return Postings(tuple(lines), paid, consumed)
+    spent = _sum(((c.org, c.key, c.epoch), c.split.plan + c.split.cash) for c in charges)
+    return Postings(tuple(lines), paid, consumed, dict(sorted(spent.items())))
 
 
 def _account(org: int, kind: str, account: int | None) -> int:

@@ -1,21 +1,21 @@
 """`tokenoutput ledger …`: checking the books, explaining them, closing their months."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple, NoReturn, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 import typer
 
 from libs import ids, pricing
-from libs.runtime import postgres, redis
+from libs.contracts.statement import BucketStatement
+from libs.runtime import redis
 from libs.runtime.postgres import Connection
 from libs.runtime.settings import load
 from services.billing import explain_text, months, statements
 from services.billing import reprice as repricing
+from services.billing.answering import MOST_ID, AsJson, OrgId, fail, run_connected, say
 from services.billing.explain import explain
 from services.billing.reprice import Repriced
 from services.billing.resting import Lender
@@ -26,15 +26,20 @@ from services.billing.store.audit_charges import Noted
 from services.billing.verify import CHECKS, Difference, Truth
 from services.billing.verify import verify as run_checks
 
-T = TypeVar("T")
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one line of JSON.")]
 Month = Annotated[str, typer.Argument(help="As in 2026-10; months are UTC.")]
 First = Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day, UTC.")]
 End = Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The day after the last.")]
 
+State = Literal["closed", "closed before", "older than the books"]
+
 REDIS_SECONDS: Final = 5.0
+EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the options are read
 
 ledger: Final = typer.Typer(no_args_is_help=True, help="The books.")
+
+
+class NoSuchAccount(LookupError):
+    """The books do not know the org."""
 
 
 class Wanted(NamedTuple):
@@ -70,7 +75,7 @@ def verify(
 ) -> None:
     """Recompute the books; exits with 1 at the first difference."""
     wanted = Wanted(_checks(check or [], at_rest=at_rest, as_json=as_json), at_rest, _truth(truth, as_json=as_json))
-    done = _run(lambda connection: _verify(connection, wanted, quiet=as_json), as_json=as_json)
+    done = run_connected(lambda connection: _verify(connection, wanted, quiet=as_json), as_json=as_json)
     difference = done.difference
     answer = {
         "ok": difference is None,
@@ -90,8 +95,8 @@ def explain_request(
     """Say what a request cost, why, and who paid; or, with exit code 1, where it may be if it is not in the books."""
     parsed = ids.parse_public(request_id)
     if parsed is None:
-        give_up(f"{request_id[:80]!r} is not a request id", as_json=as_json)
-    told = explain(_run(lambda connection: findings.find(connection, parsed), as_json=as_json))
+        fail(f"{request_id[:80]!r} is not a request id", as_json=as_json)
+    told = explain(run_connected(lambda connection: findings.find(connection, parsed), as_json=as_json))
     say(told, explain_text.text(told), as_json=as_json)
     raise typer.Exit(1 if told.charge is None else 0)
 
@@ -100,17 +105,19 @@ def explain_request(
 def reprice(
     start: First,
     end: End,
-    org: Annotated[int | None, typer.Option(help="Only this org.")] = None,
+    org: Annotated[int | None, typer.Option(help="Only this org.", min=1, max=MOST_ID)] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Compute every charge of a period again from its tokens and its price; exits with 1 if one comes out otherwise."""
     if end <= start:
-        give_up("the period ends before it begins", as_json=as_json)
+        fail("the period ends before it begins", as_json=as_json)
+    if start < EPOCH:
+        fail("request ids count time from 1970-01-01 on: nothing can have been charged before", as_json=as_json)
     try:
-        done = _run(lambda c: repricing.reprice(c, start.date(), end.date(), org), as_json=as_json)
-    except repricing.NotReproduced as error:
-        give_up(str(error), as_json=as_json)
+        done = run_connected(lambda connection: _reprice(connection, start, end, org), as_json=as_json)
+    except (repricing.NotReproduced, NoSuchAccount) as error:
+        fail(str(error), as_json=as_json)
     say(done, _repriced(done), as_json=as_json)
     raise typer.Exit(1 if done.differing else 0)
 
@@ -120,26 +127,50 @@ def close_month(month: Month, *, as_json: AsJson = False) -> None:
     """Close a month: one statement per account. Billing does it by itself a day after the month's end."""
     wanted = _month(month, as_json=as_json)
     try:
-        made = _run(lambda connection: _close(connection, wanted), as_json=as_json)
+        made, state = run_connected(lambda connection: _close(connection, wanted), as_json=as_json)
     except months.NotYet as error:
-        give_up(str(error), as_json=as_json)
-    text = f"{month} is closed: {made} statements" if made else f"{month} was closed before, or is older than the books"
-    say({"month": month, "statements": made}, text, as_json=as_json)
+        fail(str(error), as_json=as_json)
+    if state == "older than the books":
+        fail(f"{month} is older than the books: there is nothing to close", as_json=as_json)
+    text = f"{month} is closed: {made} statements" if state == "closed" else f"{month} was closed before"
+    say({"month": month, "statements": made, "state": state}, text, as_json=as_json)
 
 
 @ledger.command()
-def statement(org: int, month: Month, *, as_json: AsJson = False) -> None:
+def statement(org: OrgId, month: Month, *, as_json: AsJson = False) -> None:
     """Show an org's month: what it opened with, what moved, what it closed with."""
     wanted = _month(month, as_json=as_json)
-    shown = _run(lambda connection: months.shown(connection, org, wanted), as_json=as_json)
-    if not shown:
-        give_up(f"org {org} has no account", as_json=as_json)
+    try:
+        shown = run_connected(lambda connection: _shown(connection, org, wanted), as_json=as_json)
+    except (months.NotYet, NoSuchAccount) as error:
+        fail(str(error), as_json=as_json)
     text = "\n\n".join(statements.text(org, each) for each in shown)
     say({"org": org, "month": month, "buckets": shown}, text, as_json=as_json)
 
 
-async def _close(connection: Connection, month: date) -> int:
-    return await months.close_month(connection, month, await stored.now(connection))
+async def _reprice(connection: Connection, start: datetime, end: datetime, org: int | None) -> Repriced:
+    """Raises NotReproduced or NoSuchAccount."""
+    if org is not None and not await stored.accounts_of(connection, org):
+        raise NoSuchAccount(f"org {org} has no account")
+    return await repricing.reprice(connection, start.date(), end.date(), org)
+
+
+async def _close(connection: Connection, month: date) -> tuple[int, State]:
+    """How many statements were made, and how the month stands now. Raises NotYet."""
+    made = await months.close_month(connection, month, await stored.now(connection))
+    if made:
+        return made, "closed"
+    return 0, "closed before" if await months.was_closed(connection, month) else "older than the books"
+
+
+async def _shown(connection: Connection, org: int, month: date) -> list[BucketStatement]:
+    """Raises NotYet for a month that has not begun, or NoSuchAccount."""
+    if statements.start_of(month) > await stored.now(connection):
+        raise months.NotYet(f"{statements.name_of(month)} has not begun")
+    shown = await months.shown(connection, org, month)
+    if not shown:
+        raise NoSuchAccount(f"org {org} has no account")
+    return shown
 
 
 async def _verify(connection: Connection, wanted: Wanted, *, quiet: bool) -> Verified:
@@ -166,9 +197,9 @@ def _checks(names: list[str], *, at_rest: bool, as_json: bool) -> tuple[str, ...
     known = {check.name: check for check in CHECKS}
     for name in names:
         if name not in known:
-            give_up(f"there is no check {name[:40]!r}; there are {', '.join(known)}", as_json=as_json)
+            fail(f"there is no check {name[:40]!r}; there are {', '.join(known)}", as_json=as_json)
         if known[name].resting and not at_rest:
-            give_up(f"{name} is for books at rest; add --at-rest", as_json=as_json)
+            fail(f"{name} is for books at rest; add --at-rest", as_json=as_json)
     return tuple(names)
 
 
@@ -178,7 +209,7 @@ def _truth(file: Path | None, *, as_json: bool) -> Truth:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Truth)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        give_up(f"{file}: {error}", as_json=as_json)
+        fail(f"{file}: {error}", as_json=as_json)
 
 
 def _noted(noted: Noted) -> str:
@@ -199,28 +230,4 @@ def _month(text: str, *, as_json: bool) -> date:
     try:
         return statements.month_of(text)
     except statements.BadMonth as error:
-        give_up(str(error), as_json=as_json)
-
-
-def _run(work: Callable[[Connection], Awaitable[T]], *, as_json: bool) -> T:
-    """On a connection without a statement timeout: books are read whole."""
-    url = load(BillingSettings).database_url.get_secret_value()
-
-    async def run() -> T:
-        async with postgres.connected(url, "billing") as connection:
-            return await work(connection)
-
-    try:
-        return asyncio.run(run())
-    except (*postgres.TRANSIENT, *redis.Failed) as error:
-        give_up(f"a store is away: {str(error) or type(error).__name__}", as_json=as_json)
-
-
-def say(answer: object, text: str, *, as_json: bool) -> None:
-    typer.echo(msgspec.json.encode(answer).decode() if as_json else text)
-
-
-def give_up(reason: str, *, as_json: bool) -> NoReturn:
-    """JSON goes where a program looks for it; sentences for people go to stderr."""
-    typer.echo(msgspec.json.encode({"error": reason}).decode() if as_json else reason, err=not as_json)
-    raise typer.Exit(1)
+        fail(str(error), as_json=as_json)

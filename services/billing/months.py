@@ -39,6 +39,12 @@ async def close_month(connection: Connection, month: date, now: datetime) -> int
         return await _close(connection, month)
 
 
+async def was_closed(connection: Connection, month: date) -> bool:
+    """False for a month that is older than the books, too."""
+    first, last = await store.first_month(connection), await store.closed_through(connection)
+    return first is not None and last is not None and first <= month <= last
+
+
 async def close_due(connection: Connection, now: datetime) -> list[date]:
     """Closes every month that is over, and says which."""
     done: list[date] = []

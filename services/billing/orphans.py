@@ -127,6 +127,6 @@ class Orphans:
 
 def _looked(leased: Leased, lease: list[str | None], gen: str) -> Looked:
     epoch, made_by, last, *held = lease
-    lost = epoch != str(leased[1]) or made_by != gen
+    lost = epoch != str(leased[1]) or made_by != gen or None in held  # a release that knew no plans made it
     idle = not lost and held == ["0", "0"]
     return Looked(leased, [], lost, int(last or 0) if idle else None)

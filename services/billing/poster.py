@@ -163,7 +163,7 @@ class Poster:
             charges.charge_row(item.event, splits[i], batch, item.digest, item.producer) for i, item in first.items()
         ]
         new = await charges.insert_charges(connection, rows)
-        charged = [Charged(*_lease(first[i]), splits[i]) for i in new]
+        charged = [Charged(*_lease(first[i]), first[i].event.key, splits[i]) for i in new]
         await charges.apply(connection, ledger.post(batch, charged, memory.wallets, memory.house))
         return new
 

@@ -10,7 +10,8 @@ step is harmless when it is done twice.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Final
 
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 LOOKED_AT: Final = 500  # open leases in one turn
 CLOSED: Final = 100  # leases in doubt in one turn
 ENDED: Final = 100  # leases that idle, or whose Redis is lost, in one turn
+MOST_BROKEN: Final = 1000
 PATIENCE_SECONDS: Final = 5.0  # a machine that stalls makes clocks look apart for a moment
 COMPLAIN_SECONDS: Final = 60.0
 
@@ -57,6 +59,7 @@ class Reclaimer:
         self._metrics = metrics
         self._our_clock = our_clock
         self._after = 0
+        self._broken: set[Leased] = set()
         self._apart_since: float | None = None
         self._complained_at = -COMPLAIN_SECONDS
 
@@ -136,8 +139,10 @@ class Reclaimer:
         doubtful = await reclaiming.closable(connection, self._leases.shard, before, CLOSED)
         await self._sweep(connection, doubtful, marks)
         for leased in doubtful:
-            left = await reclaiming.close(connection, leased, before)
-            if left is not None:
+            with self._alone_with(leased):
+                left = await reclaiming.close(connection, leased, before)
+                if left is None:
+                    continue
                 self._metrics.closed.labels("doubt").inc()
                 log.info("doubt_closed", org=leased[0], epoch=leased[1], cash=left.cash, plan=left.plan)
 
@@ -146,13 +151,24 @@ class Reclaimer:
         long_ago = now - self._rules.idle_ms
         found = [each for each in looked if each.lost or (each.idle_at is not None and each.idle_at < long_ago)]
         for each in found[:ENDED]:
-            org, _ = each.leased
-            try:
-                ended = await self._leases.close_idle(org, self._rules.idle_ms / 1000)
-            except postgres.TRANSIENT as error:  # somebody works on this org
-                log.info("lease_stays", org=org, error=repr(error))
-                continue
-            if ended:
-                self._metrics.closed.labels("lost" if each.lost else "idle").inc()
+            with self._alone_with(each.leased):
+                if await self._leases.close_idle(each.leased[0], self._rules.idle_ms / 1000):
+                    self._metrics.closed.labels("lost" if each.lost else "idle").inc()
         if len(found) > ENDED:
             self._after = found[ENDED - 1].leased[0]
+
+    @contextmanager
+    def _alone_with(self, leased: Leased) -> Iterator[None]:
+        """What is wrong with one org stops nobody else's credit from coming back."""
+        try:
+            yield
+        except postgres.TRANSIENT as error:  # somebody works on this org
+            log.info("lease_stays", org=leased[0], error=repr(error))
+        except redis.Failed:  # it is everybody's
+            raise
+        except Exception:
+            if leased not in self._broken:
+                log.exception("lease_cannot_be_ended", org=leased[0], epoch=leased[1])
+            if len(self._broken) >= MOST_BROKEN:
+                self._broken.clear()
+            self._broken.add(leased)

@@ -7,6 +7,7 @@ import msgspec
 from libs import pricing
 from libs.contracts.usage import Envelope
 from libs.runtime import postgres
+from libs.runtime.postgres import Connection
 from services.billing import parcel
 from services.billing.poster import Posted, Poster
 from services.billing.store import parked
@@ -19,16 +20,18 @@ class NotToBeDecided(LookupError):
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What became of a parked event: booked now, or parked as before, with the reason of now."""
+    """What became of a parked event: booked now, or parked as before, with the reason of now; or somebody else has
+    decided on it meanwhile."""
 
     id: int
-    state: Literal["replayed", "parked"]
+    state: Literal["replayed", "parked", "decided"]
     result: str
 
 
 async def replay(pool: postgres.Pool, poster: Poster, judge: Judge, parked_id: int) -> Replayed:
     """May be done as often as one likes: what is booked is not booked again. Raises NotToBeDecided."""
-    row, body = await waiting(pool, parked_id)
+    async with pool.acquire() as connection:
+        row, body = await waiting(connection, parked_id)
     try:
         posted, refused = await _post(poster, judge, body, row.parked_at)
     except Refused as error:
@@ -43,10 +46,9 @@ async def replay(pool: postgres.Pool, poster: Poster, judge: Judge, parked_id: i
     return Replayed(parked_id, "replayed", _told(posted))
 
 
-async def waiting(pool: postgres.Pool, parked_id: int) -> tuple[ParkedRow, bytes]:
+async def waiting(connection: Connection, parked_id: int) -> tuple[ParkedRow, bytes]:
     """Raises NotToBeDecided."""
-    async with pool.acquire() as connection:
-        found = await parked.find(connection, parked_id)
+    found = await parked.find(connection, parked_id)
     if found is None:
         raise NotToBeDecided(f"there is no parked event {parked_id}")
     if found[0].state != "parked":

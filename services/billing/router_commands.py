@@ -1,7 +1,6 @@
 """`tokenoutput router`: who may still have something to charge, and the end of waiting for one that will not return."""
 
-import asyncio
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -9,18 +8,19 @@ import typer
 from libs.runtime import postgres
 from libs.runtime.clock import now_ms
 from libs.runtime.settings import load
+from services.billing.answering import AsJson, BadWords, fail, run, say, words
 from services.billing.evidence import Router
 from services.billing.settings import BillingSettings
 from services.billing.store import routers as store
+from services.billing.store import statements
 
-MOST_WORDS: Final = 500
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one line of JSON.")]
+SILENT_MS: Final = 60_000  # a router reports each second
 
 routers = typer.Typer(no_args_is_help=True, help="Routers by their spools, and what they promised.")
 
 
-class BadWords(ValueError):
-    """A name or a reason that says nothing, or too much."""
+class StillReports(ValueError):
+    """The router was heard a moment ago: it is not lost."""
 
 
 async def listed(settings: BillingSettings) -> list[Router]:
@@ -29,12 +29,22 @@ async def listed(settings: BillingSettings) -> list[Router]:
 
 
 async def declare_lost(settings: BillingSettings, spool: str, by: str, reason: str) -> Router | None:
-    """None when there is no such spool, or it was lost before. Raises BadWords."""
-    for words in (by, reason):
-        if not 1 <= len(words.strip()) <= MOST_WORDS or "\0" in words:
-            raise BadWords("say who you are and why, in at most 500 characters")
+    """None when there is no such spool, or it was lost before."""
     async with postgres.connected(settings.database_url.get_secret_value(), "billing") as connection:
-        return await store.declare_lost(connection, spool, by.strip(), reason.strip())
+        return await store.declare_lost(connection, spool, by, reason)
+
+
+async def refuse_if_heard(settings: BillingSettings, spool: str) -> None:
+    """Raises StillReports."""
+    async with postgres.connected(settings.database_url.get_secret_value(), "billing") as connection:
+        known, now = await store.known(connection), await statements.now(connection)
+    for router in known:
+        ago = int(now.timestamp() * 1000) - router.heard_at
+        if router.spool == spool and router.state == "serving" and ago < SILENT_MS:
+            raise StillReports(
+                f"spool {spool} of {router.instance} reported {max(ago, 0) // 1000} s ago: stop it first, "
+                "or say --though-it-reports"
+            )
 
 
 def line(router: Router, now: int) -> str:
@@ -52,11 +62,9 @@ def _age(at: int, now: int) -> str:
 @routers.command("list")
 def list_routers(*, as_json: AsJson = False) -> None:
     """Show every router, how far its watermark is behind, and how many records it has that are not booked."""
-    found, now = asyncio.run(listed(load(BillingSettings))), now_ms()
-    if as_json:
-        typer.echo(msgspec.json.encode([{**msgspec.to_builtins(each), "now": now} for each in found]).decode())
-    else:
-        typer.echo("\n".join(line(each, now) for each in found) or "no router ever reported")
+    found, now = run(listed(load(BillingSettings)), as_json=as_json), now_ms()
+    shown = [{**msgspec.structs.asdict(each), "now": now} for each in found]
+    say(shown, "\n".join(line(each, now) for each in found) or "no router ever reported", as_json=as_json)
 
 
 @routers.command("lost")
@@ -65,22 +73,24 @@ def lose_router(
     by: Annotated[str, typer.Option(help="Who decides this.")],
     reason: Annotated[str, typer.Option(help="Why: how it is known that this spool will never come back.")],
     *,
+    though_it_reports: Annotated[
+        bool, typer.Option("--though-it-reports", help="Even if it was heard less than a minute ago.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Stop waiting for a router whose spool is gone for good.
 
     What its requests held goes back to their orgs. Whatever it tells of them later is paid by the house.
     """
+    settings = load(BillingSettings)
     try:
-        router = asyncio.run(declare_lost(load(BillingSettings), spool, by, reason))
-    except BadWords as error:
-        _refuse(str(error), as_json=as_json)
+        lost, who, why = words(spool, "the spool"), words(by, "who decides"), words(reason, "the reason")
+        if not though_it_reports:
+            run(refuse_if_heard(settings, lost), as_json=as_json)
+    except (BadWords, StillReports) as error:
+        fail(str(error), as_json=as_json)
+    router = run(declare_lost(settings, lost, who, why), as_json=as_json)
     if router is None:
-        _refuse(f"there is no spool {spool}, or it was lost before", as_json=as_json)
-    text = f"spool {spool} of {router.instance} is lost; {router.unbooked} records of it were not booked"
-    typer.echo(msgspec.json.encode(router).decode() if as_json else text)
-
-
-def _refuse(reason: str, *, as_json: bool) -> NoReturn:
-    typer.echo(msgspec.json.encode({"error": reason}).decode() if as_json else reason, err=not as_json)
-    raise typer.Exit(1)
+        fail(f"there is no spool {lost}, or it was lost before", as_json=as_json)
+    text = f"spool {lost} of {router.instance} is lost; {router.unbooked} records of it were not booked"
+    say({**msgspec.structs.asdict(router), "by": who, "reason": why}, text, as_json=as_json)

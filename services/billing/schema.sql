@@ -115,6 +115,16 @@ CREATE INDEX charge_org ON charge (org_id, request_id);
 CREATE INDEX charge_key ON charge (key_id, request_id);
 CREATE INDEX charge_batch ON charge (batch_id);
 
+-- What each key was charged out of each lease, cash and plan together: the projection of its charges, changed in the same
+-- transaction. A key's cap is asked of it, because summing all charges of its life takes longer with every one of them.
+CREATE TABLE key_spend (
+    org_id BIGINT NOT NULL,
+    key_id BIGINT NOT NULL,
+    epoch INT NOT NULL,
+    nano BIGINT NOT NULL CHECK (nano >= 0),
+    PRIMARY KEY (org_id, key_id, epoch)
+) WITH (fillfactor = 70);
+
 CREATE TABLE anomaly (
     anomaly_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -132,7 +142,8 @@ CREATE TABLE router (
     unbooked BIGINT NOT NULL DEFAULT 0,
     skew_ms BIGINT NOT NULL DEFAULT 0,
     registered_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    heard_at TIMESTAMPTZ NOT NULL DEFAULT now()
+    heard_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    run BIGINT NOT NULL DEFAULT 0 -- which process of the spool was heard last
 );
 
 -- What could not be charged, word for word, until somebody decides. The same words park once.
@@ -212,7 +223,7 @@ $$;
 
 REVOKE ALL ON FUNCTION ensure_partitions(INT) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(INT) TO tokenoutput_billing;
-GRANT SELECT, INSERT, UPDATE ON account, balance, lease, router, parked TO tokenoutput_billing;
+GRANT SELECT, INSERT, UPDATE ON account, balance, lease, key_spend, router, parked TO tokenoutput_billing;
 GRANT SELECT, INSERT ON transfer, price_version, charge, anomaly, statement TO tokenoutput_billing;
 GRANT USAGE ON SEQUENCE batch_id TO tokenoutput_billing;
 

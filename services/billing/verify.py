@@ -199,6 +199,7 @@ CHECKS: Final = (
     ),
     Check("I3", "every lease's consumption is its charges", _asking(audit.LEASES)),
     Check("I1", "leased credit is what the leases have not consumed", _asking(audit.LEASED)),
+    Check("K1", "every key's spending by lease is its charges", _asking(audit.KEY_SPEND)),
     Check("C8", "at rest nothing is in doubt or held, and Redis has spent what was charged", _rest, resting=True),
     Check("C9", "every transfer is of a known kind and between its accounts, once per key", _known),
     Check("C10", "what could not be charged as it came is noted, and is what is known", _evidence),

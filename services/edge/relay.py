@@ -74,7 +74,8 @@ class Relay:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             log.warning("router_away", error=repr(error))
             raise RouterAway(AWAY, retry_after=RETRY_AFTER) from error
-        except aiohttp.ServerDisconnectedError as error:  # it stopped: whether it took the request is not known
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            # it stopped: whether it took the request is not known
             log.warning("router_gone", error=repr(error))
             raise Unavailable(GONE, retry_after=RETRY_AFTER) from error
         except client.Failed as error:

@@ -1,6 +1,7 @@
 """The one orchestration: choose, record, call, carry the answer back, meter, record. It holds the order of things and
 leaves every decision to a pure neighbour."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -90,7 +91,7 @@ class Switchboard:
             self._vigils[order.request_id] = vigil
             journey = Journey(order, terminal, vigil, self._switch, most=self._settings.attempts)
             await journey.go(first, rest, ready)
-        except BegunElsewhere:
+        except (BegunElsewhere, asyncio.CancelledError):  # without a terminal of ours it is not known whose it is
             cost = None
             raise
         finally:

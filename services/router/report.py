@@ -154,6 +154,7 @@ class Reporter:
             sent_at=now_ms(),
             asked=asked,
             goodbye=goodbye,
+            run=self._spool.run,
         )
 
     async def _heed(self, heard: evidence.Heard) -> None:

@@ -147,10 +147,10 @@ def _insert(row: sqlite3.Row, into: sqlite3.Connection) -> int:
 def _save_meta(damaged: sqlite3.Connection, into: sqlite3.Connection) -> None:
     """A spool whose name is lost goes on under a new one, and billing has to be told that the old one is."""
     try:
-        found = damaged.execute("SELECT spool, floor, standing FROM meta").fetchone()
+        found = damaged.execute("SELECT spool, floor, standing, runs FROM meta").fetchone()
     except sqlite3.DatabaseError as error:
         log.error("spool_name_unreadable", error=str(error))  # noqa: TRY400 - a disk's fault, not a bug
         return
     if found is None:
         return
-    into.execute("UPDATE meta SET spool = ?, floor = ?, standing = ?", tuple(found))
+    into.execute("UPDATE meta SET spool = ?, floor = ?, standing = ?, runs = ?", tuple(found))

@@ -56,11 +56,12 @@ class Promise(NamedTuple):
 
 
 class Spool:
-    """Open one with ``opened``. ``standing``: whether billing knows this spool."""
+    """Open one with ``opened``. ``standing``: whether billing knows this spool; ``run``: how often it was opened."""
 
-    def __init__(self, writer: Writer, spool_id: str, standing: Standing) -> None:
+    def __init__(self, writer: Writer, spool_id: str, standing: Standing, run: int) -> None:
         self.id = spool_id
         self.standing = standing
+        self.run = run
         self.in_flight = 0
         self.checkpoints = 0
         self.arrived = asyncio.Event()
@@ -70,14 +71,20 @@ class Spool:
     async def start(self, request_id: UUID, partition: int, authorized_at: int, event: bytes, price: bytes) -> None:
         """Raises BelowFloor, AlreadyThere, or SpoolFailed; nothing was written then."""
         given = (request_id.hex, partition, authorized_at, event, price, authorized_at)
+        writing = self._writer.put(lambda db: db.execute(START, given).rowcount, durable=False)
         try:
-            written = await self._writer.put(lambda db: db.execute(START, given).rowcount, durable=False)
+            written = await asyncio.shield(writing)
         except asyncio.CancelledError:  # it may be written all the same, and nobody else would end it
-            self._unended.add(request_id.hex)
+            writing.add_done_callback(lambda done: self._abandoned(request_id, done))
             raise
         if written != 1:
             raise BelowFloor("authorized before the watermark")
         self.in_flight += 1
+
+    def _abandoned(self, request_id: UUID, writing: asyncio.Future[int]) -> None:
+        """Only what this call has written is its own to end: another call may have been there first."""
+        if not writing.cancelled() and writing.exception() is None and writing.result() == 1:
+            self._unended.add(request_id.hex)
 
     def checkpoint(self, request_id: UUID, event: bytes) -> asyncio.Future[int]:
         """From now on this is what stands if we die. The result, which nobody has to wait for, is 1 if it does."""
@@ -209,10 +216,11 @@ async def opened(folder: Path, room: Room | None = None) -> AsyncIterator[Spool]
     with spool_file.locked(folder):
         room = room or Room(folder)
         db = await asyncio.to_thread(spool_file.connect, folder, room.give_up)
-        spool_id, standing = db.execute("SELECT spool, standing FROM meta").fetchone()
+        db.execute("UPDATE meta SET runs = runs + 1")
+        known = db.execute("SELECT spool, standing, runs FROM meta").fetchone()
         writer = Writer(db, room)
         try:
-            spool = Spool(writer, spool_id, standing)
+            spool = Spool(writer, *known)
             left = await spool.recover()
             if left:
                 log.warning("spool_recovered", requests=left)

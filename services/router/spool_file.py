@@ -39,7 +39,8 @@ TABLES: Final = (
         only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
         spool TEXT NOT NULL,
         floor INTEGER NOT NULL,
-        standing TEXT NOT NULL
+        standing TEXT NOT NULL,
+        runs INTEGER NOT NULL DEFAULT 0
     )
     """,
     "CREATE TABLE IF NOT EXISTS trial (filler BLOB NOT NULL)",
@@ -130,7 +131,10 @@ def lay_out(db: sqlite3.Connection) -> None:
             log.info("spool_taken_over", version=VERSION)
         for statement in TABLES:
             db.execute(statement)
-        db.execute("INSERT OR IGNORE INTO meta VALUES (1, ?, 0, 'new')", (secrets.token_hex(16),))
+        db.execute(
+            "INSERT OR IGNORE INTO meta (only_one, spool, floor, standing) VALUES (1, ?, 0, 'new')",
+            (secrets.token_hex(16),),
+        )
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
     except sqlite3.Error:

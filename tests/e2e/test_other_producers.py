@@ -15,55 +15,28 @@ import pytest
 from libs import pricing
 from libs.contracts import usage
 from libs.contracts.usage import Envelope, UsageEvent
-from libs.pricing import Price, Rates, Usage, version_of
-from libs.runtime import postgres, rabbit
-from libs.runtime.producing import NoCredit, Producer, producing
+from libs.pricing import version_of
+from libs.runtime import rabbit
+from libs.runtime.producing import NoCredit, producing
 from tests.fixtures.gateway import Customer, Gateway, gateway_running, until
+from tests.fixtures.producers import COST, KEY, OTHER, SOLD, USED, access, charged, environment, reserve, rows, told
 from tests.fixtures.stores import Stores
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "publishing-usage.md"
-KEY: Final = "a-key-of-the-images-service"
-OTHER: Final = "a-key-of-the-audio-service"
-SOLD: Final = Price("images-small", Rates(0, 40_000_000_000, 0, 0, 0))
-USED: Final = Usage(output=100)
-COST: Final = 4_000_000
 START: Final = 10 * pricing.NANO
 
 
 @pytest.fixture(scope="module")
 async def gateway(fresh_stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     """One whose billing knows two producers, and that has no parked events of other tests."""
-    told = {"billing.producer_keys": f"images:{KEY},audio:{OTHER}"}
-    async with gateway_running(fresh_stores, tmp_path_factory.mktemp("gateway"), **told) as running:
+    async with gateway_running(fresh_stores, tmp_path_factory.mktemp("gateway"), **told()) as running:
         yield running
 
 
 @pytest.fixture
 async def customer(gateway: Gateway) -> Customer:
     return await gateway.customer()
-
-
-def access(gateway: Gateway, key: str = KEY) -> dict[str, str]:
-    return {
-        "key": key,
-        "internal_secret": gateway.environment("billing")["internal_secret"],
-        "billing_url": f"http://127.0.0.1:{gateway.ports['billing']}",
-        "amqp_url": gateway.stores.amqp_url,
-    }
-
-
-async def reserve(producer: Producer, customer: Customer, need: int = 5_000_000) -> Any:
-    return await producer.reserve(customer.org, customer.key_id, SOLD, need)
-
-
-async def rows(gateway: Gateway, query: str, *arguments: object) -> list[Any]:
-    async with postgres.connected(gateway.stores.billing_url, "billing") as connection:
-        return [tuple(row) for row in await connection.fetch(query, *arguments)]
-
-
-async def charged(gateway: Gateway, request_id: UUID) -> list[Any]:
-    return await rows(gateway, "SELECT outcome, cash, producer FROM charge WHERE request_id = $1", request_id)
 
 
 async def is_parked(gateway: Gateway, request_id: UUID) -> str:
@@ -80,18 +53,10 @@ async def is_parked(gateway: Gateway, request_id: UUID) -> str:
 
 async def test_the_example_of_the_page_runs_and_charges_once(gateway: Gateway, customer: Customer) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    known = access(gateway)
-    environment = {
-        "PYTHONPATH": str(ROOT),
-        "PRODUCER_KEY": known["key"],
-        "TOKENOUTPUT_INTERNAL_SECRET": known["internal_secret"],
-        "BILLING_URL": known["billing_url"],
-        "AMQP_URL": known["amqp_url"],
-        "ORG": str(customer.org),
-        "KEY": str(customer.key_id),
-    }
     pipe = asyncio.subprocess.PIPE
-    run = await asyncio.create_subprocess_exec(sys.executable, "-c", program, env=environment, stdout=pipe)
+    run = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, env=environment(gateway, customer), stdout=pipe
+    )
     said, _ = await asyncio.wait_for(run.communicate(), 60)
     assert run.returncode == 0
     assert await customer.settled_balance(START - COST) == START - COST

@@ -162,26 +162,26 @@ class Run:
             )
 
     async def balances(self) -> list[str]:
-        """C11: customers are shown what the books say, with nothing in flight."""
+        """H1: customers are shown what the books say, with nothing in flight."""
         found = []
         for customer in self.customers:
             shown = await customer.account()
             moving = {name: shown[name] for name in ("held", "in_doubt") if nano(shown[name])}
             if moving:
-                found.append(f"C11 org {customer.org}: {moving} is shown")
+                found.append(f"H1 org {customer.org}: {moving} is shown")
         return found
 
     def told(self) -> list[str]:
-        """C12: no prompt and no key in any log; and nothing there that only a fault of ours writes."""
+        """H2: no prompt and no key in any log; and nothing there that only a fault of ours writes."""
         found = []
         for name, service in self.world.services.items():
             text = service.log.read_bytes()[self._logs.get(name, 0) :].decode(errors="replace")
             if self.secret in text or any(customer.key in text for customer in self.customers):
-                found.append(f"C12 {name}: a prompt or a key stands in its log")
+                found.append(f"H2 {name}: a prompt or a key stands in its log")
             loud = [line for line in text.splitlines() if any(word in line for word in set(LOUD) - self.allowed)]
             found += [f"log of {name}: {line[:400]}" for line in loud[:2]]
         files = [file for spool in self.world.spools for file in spool.glob("*.sqlite*")]
-        return found + [f"C12 {f.name}: a prompt stands in a spool" for f in files if self._secret_in(f.read_bytes())]
+        return found + [f"H2 {f.name}: a prompt stands in a spool" for f in files if self._secret_in(f.read_bytes())]
 
     def _secret_in(self, content: bytes) -> bool:
         return self.secret.encode() in content

@@ -140,7 +140,10 @@ async def test_a_month_is_closed_and_shown(books: Books, there: Busy) -> None:
     assert "2020-01 has to be closed first" in (await json_of("close-month", "2020-02", code=1))["error"]
     made = (await json_of("close-month", "2020-01"))["statements"]
     assert made == await books.value("SELECT count(*) FROM statement")
-    assert (await json_of("close-month", "2020-01"))["statements"] == 0
+    again = {"month": "2020-01", "statements": 0, "state": "closed before"}
+    assert await json_of("close-month", "2020-01") == again
+    assert (await ledger("close-month", "2020-01")).stdout == "2020-01 was closed before\n"
+    assert "2019-12 is older than the books" in (await json_of("close-month", "2019-12", code=1))["error"]
     assert (await ledger("close-month", "2020-02")).stdout == f"2020-02 is closed: {made} statements\n"
     shown = await json_of("statement", str(there.cash), "2020-01")
     [cash] = shown["buckets"]
@@ -156,6 +159,24 @@ async def test_what_is_no_month_and_who_is_no_org_is_refused(there: Busy) -> Non
     assert "is not over" in (await json_of("close-month", "2099-01", code=1))["error"]
     assert "is not a month" in (await json_of("statement", "7", "october", code=1))["error"]
     assert (await json_of("statement", "7", "2026-10", code=1))["error"] == "org 7 has no account"
+    assert (await json_of("statement", str(there.cash), "2099-01", code=1))["error"] == "2099-01 has not begun"
+    period = ("--from", "2026-01-01", "--to", "2026-02-01")
+    assert (await json_of("reprice", *period, "--org", "7", code=1))["error"] == "org 7 has no account"
+
+
+async def test_what_no_book_can_hold_is_refused(there: Busy) -> None:
+    early = ("--from", "1900-01-01", "--to", "2026-02-01")
+    assert "count time from 1970-01-01 on" in (await json_of("reprice", *early, code=1))["error"]
+    assert (await json_of("reprice", "--from", "1970-01-01", "--to", "1970-01-02"))["charges"] == 0
+    for org in ("0", str(2**63)):
+        assert "Invalid value" in (await ledger("statement", org, "2026-10", code=2)).stderr
+        assert "Invalid value" in (await ledger("reprice", *early, "--org", org, code=2)).stderr
+    assert "has no account" in (await json_of("statement", str(2**63 - 1), "2026-10", code=1))["error"]
+
+
+async def test_a_month_before_anything_moved_is_not_closed(books: Books, there: Busy) -> None:
+    assert "2020-01 is older than the books" in (await json_of("close-month", "2020-01", code=1))["error"]
+    assert await books.value("SELECT count(*) FROM statement") == 0
 
 
 async def test_tampering_with_a_closed_month_is_told(books: Books, there: Busy) -> None:

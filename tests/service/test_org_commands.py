@@ -23,6 +23,9 @@ from tests.fixtures.stores import Stores
 
 DOLLAR: Final = pricing.NANO
 UNREACHABLE: Final = "redis://127.0.0.1:1/0"
+NO_DATABASE: Final = "postgresql://nobody@127.0.0.1:1/nothing"
+TOO_LARGE: Final = str(2**63)
+BAD_WORDS: Final = ["", " ", "x" * 501, "a\0b", "a\x1b[2J", "a\nb"]
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ async def run(*arguments: str, code: int = 0) -> Any:
     """The command in a thread, because it runs an event loop of its own."""
     result = await asyncio.to_thread(lambda: CliRunner().invoke(app, [*arguments, "--json"]))
     assert result.exit_code == code, (result.output, result.exception)
-    return msgspec.json.decode(result.stdout)
+    return msgspec.json.decode(result.stdout) if code != 2 else result.stderr
 
 
 async def posted(pool: postgres.Pool, org: int) -> Posted:
@@ -127,3 +130,61 @@ async def test_a_cap_is_an_amount_of_dollars(pool: postgres.Pool, stores: Stores
     async with postgres.connected(stores.edge_url, "edge") as edge:
         assert await edge.fetchval("SELECT count(*) FROM api_key WHERE org_id = $1", org) == 1
         assert await edge.fetchval("SELECT cap_nano FROM api_key WHERE key_id = $1", made["id"]) == 5_250_000_000
+
+
+@pytest.mark.parametrize("bad", BAD_WORDS)
+async def test_a_ticket_a_reason_and_a_name_say_something(pool: postgres.Pool, bad: str) -> None:
+    org = await new_org("1")
+    there = await posted(pool, org)
+    errors = [
+        (await run("org", "credit", str(org), "1", "--ticket", bad, code=1))["error"],
+        (await run("org", "freeze", str(org), "--reason", bad, code=1))["error"],
+        (await run("org", "create", bad, code=1))["error"],
+        (await run("key", "create", str(org), "--name", bad, code=1))["error"],
+    ]
+    assert [error.split()[:2] for error in errors] == [["the", it] for it in ("ticket", "reason", "name", "name")]
+    assert await posted(pool, org) == there
+    assert not there.frozen
+
+
+async def test_space_around_a_ticket_makes_no_other_ticket(pool: postgres.Pool) -> None:
+    org = await new_org()
+    assert (await run("org", "credit", str(org), "1", "--ticket", f"T-{org}"))["credited"] is True
+    assert (await run("org", "credit", str(org), "1", "--ticket", f" T-{org} "))["credited"] is False
+    assert (await posted(pool, org)).cash.posted == DOLLAR
+
+
+@pytest.mark.parametrize("amount", ["1000001", "1000000.000000001", "9200000000", "9" * 30])
+async def test_too_much_is_said_to_be_too_much(pool: postgres.Pool, amount: str) -> None:
+    org = await new_org()
+    error = (await run("org", "credit", str(org), amount, "--ticket", f"T-{org}", code=1))["error"]
+    assert f"${amount} is too large: at most $1000000" in error
+    assert (await posted(pool, org)).cash.posted == 0
+
+
+@pytest.mark.parametrize("number", ["0", TOO_LARGE, "99999999999999999999"])
+async def test_a_number_that_no_org_or_key_can_have_is_refused(pool: postgres.Pool, number: str) -> None:
+    for words in (
+        ("org", "credit", number, "1", "--ticket", "t"),
+        ("org", "freeze", number, "--reason", "r"),
+        ("org", "thaw", number),
+        ("key", "create", number),
+        ("key", "revoke", number),
+    ):
+        assert "Invalid value" in await run(*words, code=2)
+    assert "there is no org" in (await run("org", "freeze", str(2**63 - 1), "--reason", "r", code=1))["error"]
+
+
+@pytest.mark.parametrize("scope", ["EDGE", "BILLING"])
+async def test_a_database_that_is_away_is_one_sentence(
+    pool: postgres.Pool, monkeypatch: pytest.MonkeyPatch, scope: str
+) -> None:
+    org = str(await new_org("1"))
+    monkeypatch.setenv(f"TOKENOUTPUT_{scope}_DATABASE_URL", NO_DATABASE)
+    commands = {
+        "EDGE": [("org", "create", "x"), ("key", "create", org), ("key", "revoke", "1")],
+        "BILLING": [("org", "thaw", org)],
+    }[scope]
+    both = [("org", "credit", org, "1", "--ticket", "t"), ("org", "freeze", org, "--reason", "r")]
+    for words in commands + both:
+        assert (await run(*words, code=1))["error"].startswith("a store is away: ")

@@ -222,3 +222,41 @@ async def test_what_a_scrape_sees(yard: Yard) -> None:
     assert yard.metric("tokenoutput_watermark_lag_seconds") >= 597
     assert [yard.metric("tokenoutput_routers", state=state) for state in ("serving", "gone", "lost")] == [1, 1, 0]
     assert yard.metric("tokenoutput_reclaim_paused") == 0
+
+
+async def test_an_org_whose_books_are_wrong_keeps_nobody_elses_credit(yard: Yard) -> None:
+    wrong, right = await yard.org(), await yard.org()
+    for org, age in ((wrong, 11 * MINUTE), (right, 10 * MINUTE)):
+        await yard.client.delete(lease_keys(org).lease)
+        assert await yard.leases.close_idle(org)
+        await yard.age_doubt(org, age)
+    await yard.books.tamper(
+        "UPDATE billing.balance SET leased = 0 WHERE account_id = "
+        "(SELECT min(account_id) FROM billing.account WHERE kind = 'cust_cash')"
+    )
+    await yard.report()
+    with structlog.testing.capture_logs() as logs:
+        await yard.turns(2)
+    assert await yard.states(wrong) == ["doubt"]
+    assert await yard.states(right) == ["closed"]
+    assert [line["org"] for line in logs if line["event"] == "lease_cannot_be_ended"] == [wrong]
+
+
+async def test_a_goodbye_of_an_earlier_run_comes_too_late(yard: Yard) -> None:
+    org = await yard.org()
+    await yard.held(org)
+    await yard.report(behind=HOUR, run=1)
+    await yard.report(behind=10 * MINUTE + 1000, run=2)
+    late = await yard.report(behind=MINUTE * 20, run=1, goodbye=True)
+    assert late.state == "serving"
+    await yard.turns()
+    assert await yard.charges(org) == []
+    assert (await yard.report(behind=10 * MINUTE + 1000, run=2, goodbye=True)).state == "gone"
+
+
+async def test_a_spool_that_is_older_than_its_goodbye_may_come_back(yard: Yard) -> None:
+    await yard.report(behind=MINUTE, run=5)
+    gone = await yard.report(behind=MINUTE, run=5, goodbye=True)
+    back = await yard.report(watermark=0, run=2)
+    assert (gone.state, back.state) == ("gone", "serving")
+    assert back.watermark == gone.watermark

@@ -22,6 +22,11 @@ SUMS: Final = """
     UPDATE balance b SET debits = (SELECT coalesce(sum(amount), 0) FROM transfer t WHERE t.debit_id = b.account_id),
         credits = (SELECT coalesce(sum(amount), 0) FROM transfer t WHERE t.credit_id = b.account_id)
 """
+SPENDING: Final = """
+    DELETE FROM key_spend;
+    INSERT INTO key_spend SELECT org_id, key_id, lease_epoch, sum(cash + plan) FROM charge
+    GROUP BY 1, 2, 3 HAVING sum(cash + plan) > 0
+"""
 FORGED_CREDIT: Final = f"""
     INSERT INTO transfer (idem_key, kind, debit_id, credit_id, amount)
     SELECT 'adj:forged', 'adjustment', account_id, {CASH}, 5 FROM account WHERE kind = 'promo_expense';
@@ -79,7 +84,11 @@ ALONE: Final = [
     ("C7", "UPDATE lease SET state = 'doubt', doubt_at = now(), granted = 0 WHERE state = 'closed'"),
     ("I3", "UPDATE lease SET consumed = consumed - 1, granted = granted - 1 WHERE org_id = 1002"),
     ("I3", "UPDATE lease SET plan_consumed = plan_consumed - 1, plan_granted = plan_granted - 1 WHERE org_id = 1001"),
-    ("I3", "UPDATE charge SET lease_epoch = 2 WHERE outcome = 'estimated'"),
+    ("I3", f"UPDATE charge SET lease_epoch = 2 WHERE outcome = 'estimated'; {SPENDING}"),
+    ("K1", "UPDATE key_spend SET nano = nano - 1 WHERE org_id = 1002"),
+    ("K1", "DELETE FROM key_spend WHERE org_id = 1001"),
+    ("K1", "INSERT INTO key_spend VALUES (1003, 70, 1, 1)"),
+    ("K1", "UPDATE charge SET key_id = 71 WHERE outcome = 'estimated'"),
     ("I1", f"UPDATE balance SET leased = leased - 1 WHERE account_id = {CASH}"),
     ("I1", f"UPDATE balance SET leased = leased - 1 WHERE account_id = {PLAN_OF}"),
     ("I1", f"UPDATE balance SET leased = 1 WHERE account_id = {REVENUE}"),
@@ -132,7 +141,7 @@ async def test_what_is_changed_behind_its_back_is_found_by_the_check_for_it(
     ("checks", "statement"),
     [
         ({"C1", "C5"}, "UPDATE transfer SET amount = amount + 1 WHERE kind = 'usage'"),
-        ({"C2", "C5", "I3", "C10"}, "DELETE FROM charge"),
+        ({"C2", "C5", "I3", "K1", "C10"}, "DELETE FROM charge"),
         ({"C2", "C5", "I3"}, "UPDATE charge SET org_id = 1002 WHERE org_id = 1001"),
         ({"C2", "C5", "I3"}, "UPDATE charge SET org_id = 999 WHERE org_id = 1001"),
         ({"C4", "C5"}, "UPDATE charge SET cost = cost + 1, absorbed = absorbed + 1, held = cash + plan"),

@@ -32,11 +32,6 @@ async def wallets(connection: Connection, orgs: Sequence[int]) -> dict[int, Wall
     return {row["org_id"]: Wallet(cash=row["cash"], plan=row["plan"]) for row in rows}
 
 
-async def cash_accounts(connection: Connection, orgs: Sequence[int]) -> dict[int, int]:
-    found = await wallets(connection, orgs)
-    return {org: wallet.cash for org, wallet in found.items() if wallet.cash is not None}
-
-
 async def house_account(connection: Connection, kind: str, shard: int = 0) -> int:
     return int(await connection.fetchval("SELECT account_id FROM account WHERE kind = $1 AND shard = $2", kind, shard))
 

@@ -4,6 +4,7 @@ Sums are made by PostgreSQL, which spills to disk what does not fit into its mem
 """
 
 from collections.abc import AsyncIterator, Mapping
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 import asyncpg
@@ -21,7 +22,12 @@ class Question(NamedTuple):
 async def ask(connection: Connection, question: Question, *arguments: object) -> str | None:
     """What is wrong, in words."""
     row = await connection.fetchrow(question.query, *arguments)
-    return None if row is None else question.sentence.format_map(dict(row))
+    return None if row is None else question.sentence.format_map({name: _plain(value) for name, value in row.items()})
+
+
+def _plain(value: object) -> object:
+    """Sums come as NUMERIC, which would be written as 1.000E+11."""
+    return int(value) if isinstance(value, Decimal) else value
 
 
 BALANCES: Final = Question(
@@ -126,6 +132,18 @@ LEASES: Final = Question(
     """,
     "org {org_id} epoch {epoch}: {cash} cash and {plan} plan consumed, "
     "its charges come to {charged_cash} and {charged_plan}",
+)
+
+KEY_SPEND: Final = Question(
+    """
+    SELECT org_id, key_id, epoch, coalesce(s.nano, 0) AS nano, coalesce(c.nano, 0) AS charged
+    FROM key_spend s FULL JOIN (
+        SELECT org_id, key_id, lease_epoch AS epoch, sum(cash + plan) AS nano
+        FROM charge GROUP BY 1, 2, 3 HAVING sum(cash + plan) > 0
+    ) c USING (org_id, key_id, epoch)
+    WHERE coalesce(s.nano, 0) <> coalesce(c.nano, 0) ORDER BY org_id, key_id, epoch LIMIT 1
+    """,
+    "org {org_id} key {key_id} epoch {epoch}: {nano} spent, its charges come to {charged}",
 )
 
 LEASED: Final = Question(

@@ -182,8 +182,8 @@ async def note_anomalies(connection: Connection, found: Sequence[Odd]) -> None:
 
 
 async def apply(connection: Connection, postings: Postings) -> None:
-    """Lines, balances and leases of one batch. Balances are locked in the order of their ids, as everywhere. Raises
-    LeasesGone: then the transaction must not be committed."""
+    """Lines, balances, leases and keys' spending of one batch. Balances are locked in the order of their ids, as
+    everywhere. Raises LeasesGone: then the transaction must not be committed."""
     if not postings.transfers:
         return
     debits, credits_ = postings.debits(), postings.credits()
@@ -203,6 +203,7 @@ async def apply(connection: Connection, postings: Postings) -> None:
         [credits_.get(account, 0) for account in touched],
         [postings.released.get(account, 0) for account in touched],
     )
+    await _spend(connection, postings)
     await _write(connection, postings.transfers)
 
 
@@ -220,6 +221,21 @@ async def _consume(connection: Connection, postings: Postings) -> None:
     )
     if gone := set(postings.consumed) - {(org, epoch) for org, epoch in rows}:
         raise LeasesGone(gone)
+
+
+async def _spend(connection: Connection, postings: Postings) -> None:
+    """In the order of the rows, and under the locks of their leases: no batch waits here for another."""
+    await connection.execute(
+        """
+        INSERT INTO key_spend (org_id, key_id, epoch, nano)
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[])
+        ON CONFLICT (org_id, key_id, epoch) DO UPDATE SET nano = key_spend.nano + excluded.nano
+        """,
+        [org for org, _, _ in postings.spent],
+        [key for _, key, _ in postings.spent],
+        [epoch for _, _, epoch in postings.spent],
+        list(postings.spent.values()),
+    )
 
 
 async def _write(connection: Connection, transfers: Sequence[Transfer]) -> None:

@@ -129,7 +129,8 @@ async def spent_before(connection: Connection, org: int, key: int, epoch: int) -
     because a charge moves from the second to the first."""
     row = await connection.fetchrow(
         """
-        SELECT (SELECT coalesce(sum(cash + plan), 0)::bigint FROM charge WHERE key_id = $2 AND lease_epoch <> $3),
+        SELECT (SELECT coalesce(sum(nano), 0)::bigint
+                FROM key_spend WHERE org_id = $1 AND key_id = $2 AND epoch <> $3),
             (SELECT coalesce(sum(granted - consumed + plan_granted - plan_consumed), 0)::bigint
                 FROM lease WHERE org_id = $1 AND epoch <> $3 AND state <> 'closed')
         """,

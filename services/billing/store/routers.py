@@ -20,17 +20,18 @@ spool, instance, state, watermark, unbooked, skew_ms,
 """
 HEAR: Final = f"""
 UPDATE router SET instance = $2, watermark = greatest(watermark, $3), unbooked = $4, skew_ms = $5,
-    heard_at = greatest(heard_at, clock_timestamp()),
-    state = CASE WHEN state = 'lost' THEN 'lost' WHEN $6::bool THEN 'gone' ELSE state END
+    heard_at = greatest(heard_at, clock_timestamp()), run = greatest(run, $7),
+    state = CASE WHEN state = 'lost' THEN 'lost' WHEN $6::bool AND $7 >= run THEN 'gone' ELSE state END
 WHERE spool = $1 AND (state <> 'gone' OR $6::bool) RETURNING {COLUMNS}
 """  # noqa: S608 - a constant
 REGISTER: Final = f"""
-INSERT INTO router AS known (spool, instance, watermark, unbooked, skew_ms, state, registered_at, heard_at)
-VALUES ($1, $2, $3, $4, $5, CASE WHEN $6::bool THEN 'gone' ELSE 'serving' END, clock_timestamp(), clock_timestamp())
-ON CONFLICT (spool) DO UPDATE SET instance = excluded.instance, watermark = excluded.watermark,
+INSERT INTO router AS known (spool, instance, watermark, unbooked, skew_ms, state, run, registered_at, heard_at)
+VALUES ($1, $2, $3, $4, $5, CASE WHEN $6::bool THEN 'gone' ELSE 'serving' END, $7, clock_timestamp(), clock_timestamp())
+ON CONFLICT (spool) DO UPDATE SET instance = excluded.instance,
+    watermark = greatest(known.watermark, excluded.watermark), run = excluded.run,
     unbooked = excluded.unbooked, skew_ms = excluded.skew_ms, state = excluded.state,
     registered_at = excluded.registered_at, heard_at = greatest(known.heard_at, excluded.heard_at)
-WHERE known.state = 'gone' AND excluded.watermark >= known.watermark
+WHERE known.state = 'gone' AND (excluded.run <> known.run OR excluded.watermark > known.watermark)
 RETURNING {COLUMNS}
 """  # noqa: S608 - a constant
 
@@ -42,7 +43,7 @@ class Overtaken(ValueError):
 async def hear(connection: Connection, spool: str, report: Report, skew_ms: int) -> Router:
     """Writes down what a router says and returns what is known of it now. A watermark never goes back, and a spool that
     is lost stays lost. Raises Overtaken."""
-    said = (spool, report.instance, report.watermark, report.unbooked, skew_ms, report.goodbye)
+    said = (spool, report.instance, report.watermark, report.unbooked, skew_ms, report.goodbye, report.run)
     row = await connection.fetchrow(HEAR, *said)
     if row is None:
         async with connection.transaction():
@@ -57,7 +58,7 @@ async def known(connection: Connection) -> list[Router]:
     """All there ever were, with nobody registering meanwhile: whoever registers after this sees a later clock."""
     async with connection.transaction():
         await _alone(connection)
-        rows = await connection.fetch(f"SELECT {COLUMNS} FROM router ORDER BY state, instance, spool")  # noqa: S608
+        rows = await connection.fetch(f"SELECT {COLUMNS} FROM router ORDER BY state, instance, spool")  # noqa: S608 - a constant
     return [_router(row) for row in rows]
 
 
@@ -82,7 +83,7 @@ async def declare_lost(connection: Connection, spool: str, by: str, reason: str)
     before."""
     async with connection.transaction():
         row = await connection.fetchrow(
-            f"UPDATE router SET state = 'lost' WHERE spool = $1 AND state <> 'lost' RETURNING {COLUMNS}",  # noqa: S608
+            f"UPDATE router SET state = 'lost' WHERE spool = $1 AND state <> 'lost' RETURNING {COLUMNS}",  # noqa: S608 - a constant
             spool,
         )
         if row is None:

@@ -85,7 +85,7 @@ def test_a_hold_is_read_as_the_script_wrote_it() -> None:
     ("field", "value"),
     [
         (REQUEST.hex, ""),
-        (REQUEST.hex, "100:3"),
+        (REQUEST.hex, "100:3:70"),
         (REQUEST.hex, "90:10:3:70"),
         (REQUEST.hex, f"90:10:3:{NOW}:70:1"),
         (REQUEST.hex, f"90:ten:3:{NOW}:70"),

@@ -17,7 +17,13 @@ HOUSE = House(REVENUE, LOSS)
 NANO = st.one_of(st.integers(0, 5), st.integers(0, 10**15))
 HOLDS = st.builds(Hold, cash=NANO, plan=NANO, epoch=st.integers(1, 9), shard=st.just("r0"))
 CHARGES = st.lists(
-    st.builds(Charged, org=st.integers(1, 4), epoch=st.integers(1, 3), split=st.builds(Split, NANO, NANO, NANO)),
+    st.builds(
+        Charged,
+        org=st.integers(1, 4),
+        epoch=st.integers(1, 3),
+        key=st.integers(70, 72),
+        split=st.builds(Split, NANO, NANO, NANO),
+    ),
     max_size=12,
 )
 CASH_OF = {org: 100 + org for org in range(1, 5)}
@@ -92,6 +98,17 @@ def test_what_a_lease_gave_is_counted_per_epoch_and_bucket(charges: list[Charged
 
 @given(CHARGES)
 @thorough
+def test_what_a_key_spent_is_what_its_org_paid_for_it_and_comes_in_order(charges: list[Charged]) -> None:
+    found = ledger.post(9, charges, WALLETS, HOUSE).spent
+    paid: Counter[tuple[int, int, int]] = Counter()
+    for charge in charges:
+        paid[charge.org, charge.key, charge.epoch] += charge.split.plan + charge.split.cash
+    assert found == {key: amount for key, amount in paid.items() if amount}
+    assert list(found) == sorted(found)
+
+
+@given(CHARGES)
+@thorough
 def test_there_is_one_line_per_account_and_none_of_nothing(charges: list[Charged]) -> None:
     lines = ledger.post(9, charges, WALLETS, HOUSE).transfers
     assert len({line.debit for line in lines}) == len({line.idem_key for line in lines}) == len(lines)
@@ -103,15 +120,15 @@ def test_there_is_one_line_per_account_and_none_of_nothing(charges: list[Charged
 def test_the_order_of_charges_makes_no_difference(charges: list[Charged], random: object) -> None:
     mixed = sorted(charges, key=lambda _: random.random())  # type: ignore[attr-defined] # hypothesis's own Random
     one, other = (ledger.post(9, some, WALLETS, HOUSE) for some in (charges, mixed))
-    assert (one.transfers, one.consumed) == (other.transfers, other.consumed)
+    assert (one.transfers, one.consumed, one.spent) == (other.transfers, other.consumed, other.spent)
 
 
 def test_a_batch_in_an_example() -> None:
     charges = [
-        Charged(2, 1, Split(plan=0, cash=5, absorbed=0)),
-        Charged(1, 3, Split(plan=7, cash=1, absorbed=2)),
-        Charged(2, 2, Split(plan=0, cash=4, absorbed=0)),
-        Charged(3, 1, Split(plan=9, cash=0, absorbed=0)),
+        Charged(2, 1, 71, Split(plan=0, cash=5, absorbed=0)),
+        Charged(1, 3, 70, Split(plan=7, cash=1, absorbed=2)),
+        Charged(2, 2, 71, Split(plan=0, cash=4, absorbed=0)),
+        Charged(3, 1, 72, Split(plan=9, cash=0, absorbed=0)),
     ]
     found = ledger.post(44, charges, WALLETS, HOUSE)
     assert found.transfers == (
@@ -127,16 +144,17 @@ def test_a_batch_in_an_example() -> None:
         (2, 2): Consumed(0, 4),
         (3, 1): Consumed(9, 0),
     }
+    assert found.spent == {(1, 70, 3): 8, (2, 71, 1): 5, (2, 71, 2): 4, (3, 72, 1): 9}
     assert (found.debits(), found.credits()) == ({101: 1, 102: 9, 201: 7, 203: 9, LOSS: 2}, {REVENUE: 28})
 
 
 def test_a_batch_of_nothing_changes_nothing() -> None:
-    found = ledger.post(1, [Charged(1, 1, Split(0, 0, 0))], WALLETS, HOUSE)
-    assert (found.transfers, found.consumed) == ((), {})
+    found = ledger.post(1, [Charged(1, 1, 70, Split(0, 0, 0))], WALLETS, HOUSE)
+    assert (found.transfers, found.consumed, found.spent) == ((), {}, {})
 
 
 def test_another_batch_has_other_keys() -> None:
-    charges = [Charged(1, 1, Split(0, 1, 1))]
+    charges = [Charged(1, 1, 70, Split(0, 1, 1))]
     keys = [{t.idem_key for t in ledger.post(batch, charges, WALLETS, HOUSE).transfers} for batch in (1, 11)]
     assert not keys[0] & keys[1]
 
@@ -152,7 +170,7 @@ def test_another_batch_has_other_keys() -> None:
 def test_an_org_needs_no_account_that_nothing_is_taken_from(
     wallet: Wallet, split: Split, means: dict[int, int]
 ) -> None:
-    assert ledger.post(1, [Charged(1, 1, split)], {1: wallet}, HOUSE).debits() == means
+    assert ledger.post(1, [Charged(1, 1, 70, split)], {1: wallet}, HOUSE).debits() == means
 
 
 @pytest.mark.parametrize(
@@ -161,12 +179,12 @@ def test_an_org_needs_no_account_that_nothing_is_taken_from(
 )
 def test_an_org_without_the_account_that_should_pay_stops_the_batch(wallet: Wallet, split: Split) -> None:
     with pytest.raises(NoAccount):
-        ledger.post(1, [Charged(1, 1, split)], {1: wallet}, HOUSE)
+        ledger.post(1, [Charged(1, 1, 70, split)], {1: wallet}, HOUSE)
 
 
 @given(NANO)
 @quick
 def test_a_late_charge_takes_nothing_from_the_org(cost: int) -> None:
-    found = ledger.post(1, [Charged(1, 1, ledger.split_late(cost))], WALLETS, HOUSE)
-    assert (found.released, found.consumed) == ({}, {})
+    found = ledger.post(1, [Charged(1, 1, 70, ledger.split_late(cost))], WALLETS, HOUSE)
+    assert (found.released, found.consumed, found.spent) == ({}, {}, {})
     assert found.debits() == ({LOSS: cost} if cost else {})

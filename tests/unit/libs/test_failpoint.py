@@ -47,6 +47,8 @@ def test_what_would_silently_do_nothing_is_refused(text: str) -> None:
 async def test_a_place_that_nobody_named_does_nothing() -> None:
     with failpoint.armed("elsewhere:fail"):
         await failpoint.reached("here")
+        with pytest.raises(FailpointReached):
+            await failpoint.reached("elsewhere")
 
 
 async def test_it_happens_each_time_or_at_the_time_that_was_named() -> None:

@@ -149,3 +149,26 @@ def test_nothing_is_promised_by_the_own_clock_alone() -> None:
 )
 def test_each_time_is_given_twice_as_long(shipments: int, after: int, overdue: bool) -> None:
     assert watermark.is_overdue(NOW_MS, shipments, NOW_MS + after, 600) is overdue
+
+
+async def test_a_call_that_is_given_up_ends_only_what_it_has_begun_itself(tmp_path: Path) -> None:
+    async with opened(tmp_path) as spool:
+        await begin(spool, 1, 500)
+        twice = asyncio.ensure_future(begin(spool, 1, 500))
+        alone = asyncio.ensure_future(begin(spool, 2, 500))
+        await asyncio.sleep(0)
+        for each in (twice, alone):
+            each.cancel()
+        await asyncio.wait({twice, alone})
+        await spool.promise(0)
+        await spool.promise(0)
+        await spool.finish(rid(1), b"end")
+        assert [row.event for row in await spool.waiting(0, 10)] == [b"end", b"start"]
+
+
+async def test_every_opening_of_a_spool_is_a_run_of_its_own(tmp_path: Path) -> None:
+    runs = []
+    for _ in range(3):
+        async with opened(tmp_path) as spool:
+            runs.append(spool.run)
+    assert runs == [1, 2, 3]
