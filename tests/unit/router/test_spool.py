@@ -323,6 +323,7 @@ async def test_a_start_that_was_given_up_is_ended_all_the_same(tmp_path: Path) -
         waiter.cancel()
         await asyncio.gather(waiter, return_exceptions=True)
         assert (await spool.promise(0)).oldest == AT + 1
+        await spool.promise(0)  # by now it is known that it was written
         assert await events(spool) == [b"start 1"]
 
 
