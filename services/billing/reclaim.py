@@ -166,7 +166,7 @@ class Reclaimer:
             log.info("lease_stays", org=leased[0], error=repr(error))
         except redis.Failed:  # it is everybody's
             raise
-        except Exception:
+        except Exception:  # a fault of ours or of one org's books: loud once, and the others go on
             if leased not in self._broken:
                 log.exception("lease_cannot_be_ended", org=leased[0], epoch=leased[1])
             if len(self._broken) >= MOST_BROKEN:
